@@ -1,0 +1,1 @@
+"""The Python SDK: live documents, offline writes, reconnecting."""

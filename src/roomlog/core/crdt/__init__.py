@@ -1,0 +1,1 @@
+"""Replicated data types: map, counter, list and text."""

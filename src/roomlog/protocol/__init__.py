@@ -1,0 +1,1 @@
+"""The session protocol as pure state machines: messages, codecs, reject classes, close codes."""

@@ -1,0 +1,1 @@
+"""The room server: rooms, admission, fan-out and the HTTP and WebSocket edge."""

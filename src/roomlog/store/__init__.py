@@ -1,0 +1,1 @@
+"""Node stores: the interface, the in-memory store and the SQLite store with its migrations."""
