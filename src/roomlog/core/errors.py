@@ -1,0 +1,32 @@
+"""Errors of the caller's own making. What a peer did wrong is a `roomlog.core.reject.Reject`."""
+
+
+class RoomlogError(Exception):
+    """Base of every error this package raises about its own use."""
+
+
+class InvalidValueError(RoomlogError, ValueError):
+    """A value that cannot be written: the message names the place in it."""
+
+
+class InvalidTypeError(RoomlogError, TypeError):
+    """A value of a type that cannot be written: the message names the place in it."""
+
+
+class UnknownNodeError(RoomlogError, KeyError):
+    """A node id that this replica or graph does not hold."""
+
+    def __init__(self, node_id: bytes) -> None:
+        super().__init__(node_id)
+        self.node_id = node_id
+
+    def __str__(self) -> str:
+        return f"unknown node {self.node_id.hex()}"
+
+
+class ClockExhaustedError(RoomlogError):
+    """No valid clock lies after the given parents."""
+
+
+class IdentityFileError(RoomlogError):
+    """An identity file that must not or cannot be used: the message names the path."""

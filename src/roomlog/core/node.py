@@ -1,0 +1,251 @@
+"""Nodes: header bytes, ids, and the checks that need nothing but the node itself."""
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Final, final
+
+from roomlog.core.clock import CLOCK_LIMIT
+from roomlog.core.hashing import BODY_KEY, HASH_BYTES, KeyedHasher
+from roomlog.core.operation import EMPTY_BODY, Operation, decode_body, encode_body
+from roomlog.core.reject import Reject, RejectClass
+from roomlog.core.signing import PUBLIC_KEY_BYTES, Purpose, Signer, verify
+
+HEADER_VERSION: Final = 1
+CHANGE: Final = 1
+MERGE: Final = 2
+MAX_PARENTS: Final = 64
+MAX_NODE_BYTES: Final = 256 * 1024
+"""Header and body together."""
+FIXED_PREFIX_BYTES: Final = 43
+"""Version, kind, author, clock and parent count."""
+
+_PREFIX: Final = struct.Struct(">BB32sQB")
+
+
+@final
+class NodeHasher:
+    """The two keyed hashes of one lineage. Reuses its state: one thread at a time."""
+
+    __slots__ = ("_bodies", "_headers", "lineage")
+
+    def __init__(self, lineage: bytes) -> None:
+        self.lineage = lineage
+        self._bodies = KeyedHasher(BODY_KEY)
+        self._headers = KeyedHasher(lineage)
+
+    def body_hash(self, body: bytes) -> bytes:
+        """The 32-byte hash of a body, the same in every lineage."""
+        return self._bodies.digest(body)
+
+    def node_id(self, header: bytes) -> bytes:
+        """The 32-byte id of the node with that header in this lineage."""
+        return self._headers.digest(header)
+
+
+@final
+class Node:
+    """One signed step of history. Immutable by convention; equal by id.
+
+    ``body`` is None when the node came without one, ``signature`` None when it came unsigned.
+    ``fault`` is what the decoder found wrong with its bytes, raised by `check_node`.
+    """
+
+    __slots__ = (
+        "_header",
+        "_operations",
+        "author",
+        "body",
+        "body_hash",
+        "clock",
+        "fault",
+        "id",
+        "kind",
+        "parents",
+        "signature",
+    )
+
+    def __init__(
+        self,
+        id: bytes,
+        author: bytes,
+        clock: int,
+        kind: int,
+        parents: tuple[bytes, ...],
+        body_hash: bytes,
+        body: bytes | None,
+        signature: bytes | None,
+        operations: list[Operation] | None = None,
+        header: bytes | None = None,
+        fault: Reject | None = None,
+    ) -> None:
+        self.id = id
+        self.author = author
+        self.clock = clock
+        self.kind = kind
+        self.parents = parents
+        self.body_hash = body_hash
+        self.body = body
+        self.signature = signature
+        self._operations = operations
+        self._header = header
+        self.fault = fault
+
+    def operations(self) -> list[Operation]:
+        """What the node does, parsed once; not to be changed.
+
+        Raises `Reject` (body_missing, body_invalid).
+        """
+        operations = self._operations
+        if operations is None:
+            if self.body is None:
+                raise Reject(RejectClass.BODY_MISSING, "the node came without its body")
+            operations = decode_body(self.body)
+            self._operations = operations
+        return operations
+
+    def header(self) -> bytes:
+        """The header bytes that the id is the hash of."""
+        if self._header is not None:
+            return self._header
+        return encode_header(self.kind, self.author, self.clock, self.parents, self.body_hash)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Node) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        return f"Node({self.id.hex()}, clock={self.clock}, parents={len(self.parents)})"
+
+
+def encode_header(
+    kind: int, author: bytes, clock: int, parents: Sequence[bytes], body_hash: bytes
+) -> bytes:
+    """The one header of these fields, version 1. ``parents`` are in ascending order already."""
+    prefix = _PREFIX.pack(HEADER_VERSION, kind, author, clock, len(parents))
+    return b"".join((prefix, *parents, body_hash))
+
+
+def make_node(
+    hasher: NodeHasher,
+    signer: Signer | None,
+    kind: int,
+    clock: int,
+    parents: Iterable[bytes],
+    operations: Sequence[Operation],
+    *,
+    author: bytes | None = None,
+) -> Node:
+    """Write and sign a node. Without a signer it stays unsigned and ``author`` must be given.
+
+    Raises ValueError (`InvalidValueError` for operations) for what `check_node` would refuse.
+    """
+    if signer is not None:
+        author = signer.public_key
+    if author is None or len(author) != PUBLIC_KEY_BYTES:
+        raise ValueError("a node needs a signer or a 32-byte author")
+    ordered = tuple(sorted(parents))
+    body = encode_body(operations)
+    body_hash = hasher.body_hash(body)
+    if not 0 <= clock < CLOCK_LIMIT:
+        raise ValueError(f"clock {clock} outside 0..{CLOCK_LIMIT - 1}")
+    problem = _shape_problem(kind, clock, ordered) or _body_problem(kind, operations)
+    if problem:
+        raise ValueError(problem)
+    header = encode_header(kind, author, clock, ordered, body_hash)
+    if len(header) + len(body) > MAX_NODE_BYTES:
+        raise ValueError(f"header and body of {len(header) + len(body)} bytes: too large")
+    node_id = hasher.node_id(header)
+    signature = None if signer is None else signer.sign(Purpose.NODE, node_id)
+    return Node(node_id, author, clock, kind, ordered, body_hash, body, signature, list(operations))
+
+
+def check_node(node: Node) -> None:
+    """Raise `Reject` unless the node's own bytes are valid.
+
+    Parents, clock order and signature are checked by others: they need more than the node.
+    """
+    if node.fault is not None:
+        raise node.fault
+    body = node.body
+    size_bytes = FIXED_PREFIX_BYTES + HASH_BYTES * (len(node.parents) + 1)
+    if body is not None:
+        size_bytes += len(body)
+    if size_bytes > MAX_NODE_BYTES:
+        raise Reject(RejectClass.NODE_TOO_LARGE, f"{size_bytes} bytes", {"bytes": size_bytes})
+    problem = _shape_problem(node.kind, node.clock, node.parents)
+    if problem:
+        raise Reject(RejectClass.HEADER_INVALID, problem)
+    problem = _body_problem(node.kind, node.operations())
+    if problem:
+        raise Reject(RejectClass.BODY_INVALID, problem)
+
+
+def check_signature(node: Node) -> None:
+    """Raise `Reject` (signature_missing, signature_invalid) unless the author signed the node."""
+    signature = node.signature
+    if signature is None:
+        raise Reject(RejectClass.SIGNATURE_MISSING, "the node came unsigned")
+    if not verify(node.author, Purpose.NODE, node.id, signature):
+        raise Reject(RejectClass.SIGNATURE_INVALID, "not the author's signature of this node")
+
+
+def parse_header_prefix(prefix: bytes) -> tuple[int, bytes, int, tuple[bytes, ...]]:
+    """Kind, author, clock and parents of a header without its body hash.
+
+    Raises `Reject` (version_unsupported, header_invalid).
+    """
+    size = len(prefix)
+    if size == 0 or prefix[0] != HEADER_VERSION:
+        raise Reject(RejectClass.VERSION_UNSUPPORTED, "another header version")
+    if size < FIXED_PREFIX_BYTES:
+        raise Reject(RejectClass.HEADER_INVALID, "header cut short")
+    _, kind, author, clock, parent_count = _PREFIX.unpack_from(prefix)
+    if size != FIXED_PREFIX_BYTES + HASH_BYTES * parent_count:
+        raise Reject(RejectClass.HEADER_INVALID, "header length differs from its parent count")
+    parents = tuple(
+        [
+            prefix[start : start + HASH_BYTES]
+            for start in range(FIXED_PREFIX_BYTES, size, HASH_BYTES)
+        ]
+    )
+    return kind, author, clock, parents
+
+
+def _shape_problem(kind: int, clock: int, parents: tuple[bytes, ...]) -> str:
+    count = len(parents)
+    if kind != CHANGE:
+        if kind != MERGE:
+            return f"kind {kind} is unknown"
+        if count < 2:
+            return "a merge has at least two parents"
+    if clock >= CLOCK_LIMIT:
+        return f"clock {clock} is not below {CLOCK_LIMIT}"
+    if count > 1:
+        if count > MAX_PARENTS:
+            return f"more than {MAX_PARENTS} parents"
+        for index in range(1, count):
+            if parents[index - 1] >= parents[index]:
+                return "parents are not strictly ascending"
+    return ""
+
+
+def _body_problem(kind: int, operations: Sequence[Operation]) -> str:
+    if kind == CHANGE:
+        return "" if operations else "a change has at least one operation"
+    return "a merge has no operations" if operations else ""
+
+
+__all__ = [
+    "CHANGE",
+    "EMPTY_BODY",
+    "MERGE",
+    "Node",
+    "NodeHasher",
+    "check_node",
+    "check_signature",
+    "encode_header",
+    "make_node",
+    "parse_header_prefix",
+]

@@ -1,0 +1,96 @@
+"""The rows layout: each node's header without its body hash, each body, by length."""
+
+from collections.abc import Sequence
+
+from roomlog.core.hashing import HASH_BYTES
+from roomlog.core.node import Node, NodeHasher, parse_header_prefix
+from roomlog.core.pack.blocks import PackBlocks
+from roomlog.core.pack.varint import Reader, append_uvarint, broken
+from roomlog.core.reject import Reject, RejectClass
+from roomlog.core.signing import SIGNATURE_BYTES
+
+
+def encode_header_rows(nodes: Sequence[Node]) -> bytes:
+    """The headers block."""
+    out = bytearray()
+    for node in nodes:
+        prefix = node.header()[:-HASH_BYTES]
+        append_uvarint(out, len(prefix))
+        out += prefix
+    return bytes(out)
+
+
+def encode_body_rows(nodes: Sequence[Node]) -> bytes:
+    """The bodies block; the body of a node without one is written empty."""
+    out = bytearray()
+    for node in nodes:
+        body = node.body or b""
+        append_uvarint(out, len(body))
+        out += body
+    return bytes(out)
+
+
+def decode_rows(blocks: PackBlocks, hasher: NodeHasher) -> list[Node]:
+    """The nodes of a rows pack; a malformed one carries its fault."""
+    headers = Reader(blocks.headers, 0, len(blocks.headers))
+    bodies_block = blocks.bodies
+    bodies = None if bodies_block is None else Reader(bodies_block, 0, len(bodies_block))
+    signatures = blocks.signatures
+    hashes = blocks.hashes
+    nodes: list[Node] = []
+    for index in range(blocks.count):
+        prefix = headers.take(headers.uvarint())
+        body: bytes | None = None
+        if bodies is not None:
+            body = bodies.take(bodies.uvarint())
+        sent_hash: bytes | None = None
+        if hashes is not None:
+            sent_hash = hashes[HASH_BYTES * index : HASH_BYTES * (index + 1)]
+            if body == b"":
+                body = None
+        signature: bytes | None = None
+        if signatures is not None:
+            signature = signatures[SIGNATURE_BYTES * index : SIGNATURE_BYTES * (index + 1)]
+        nodes.append(_node(hasher, prefix, body, sent_hash, signature))
+    headers.finish()
+    if bodies is not None:
+        bodies.finish()
+    return nodes
+
+
+def _node(
+    hasher: NodeHasher,
+    prefix: bytes,
+    body: bytes | None,
+    sent_hash: bytes | None,
+    signature: bytes | None,
+) -> Node:
+    fault: Reject | None = None
+    if body is not None:
+        body_hash = hasher.body_hash(body)
+        if sent_hash is not None and sent_hash != body_hash:
+            body_hash = sent_hash
+            fault = Reject(RejectClass.HASH_MISMATCH, "the body is not the one of its hash")
+    elif sent_hash is not None:
+        body_hash = sent_hash
+    else:
+        raise broken("a node without body and hash")
+    header = prefix + body_hash
+    try:
+        kind, author, clock, parents = parse_header_prefix(prefix)
+    except Reject as reject:
+        kind, author, clock, parents = 0, b"", 0, ()
+        fault = reject
+    return Node(
+        hasher.node_id(header),
+        author,
+        clock,
+        kind,
+        parents,
+        body_hash,
+        body,
+        signature,
+        None,
+        header,
+        fault,
+    )
