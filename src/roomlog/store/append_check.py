@@ -1,0 +1,63 @@
+"""What an append must be before any backend writes it, and where a pack's headers end."""
+
+from __future__ import annotations
+
+from roomlog.store.interface import (
+    EPOCH_BYTES,
+    LINEAGE_BYTES,
+    NODE_ID_BYTES,
+    SUBMITTER_BYTES,
+    Append,
+)
+
+PACK_FORMAT = 1
+FLAG_BODIES = 4
+UVARINT_BYTES = 10
+
+
+def head_bytes_of(pack: bytes) -> int:
+    """How many bytes of a pack are its frame and headers block: all that a graph is built from.
+
+    Raises ValueError when the bytes do not begin as a pack does (`data-model.md`, Pack).
+    """
+    if len(pack) < 4 or pack[0] != PACK_FORMAT:
+        raise ValueError("the pack does not begin with a frame of format 1")
+    _, position = _uvarint(pack, 2)
+    headers_bytes, position = _uvarint(pack, position)
+    if pack[1] & FLAG_BODIES:
+        _, position = _uvarint(pack, position)
+    end = position + headers_bytes
+    if end > len(pack):
+        raise ValueError("the pack ends inside its headers")
+    return end
+
+
+def fault_of(append: Append) -> str | None:
+    """What is wrong with the shape of an append, None when nothing is."""
+    if append.from_seq < 1 or append.count < 1:
+        return f"seq {append.from_seq} and count {append.count} must be at least 1"
+    if len(append.ids) != append.count * NODE_ID_BYTES:
+        return f"{len(append.ids)} bytes of ids for {append.count} nodes"
+    if len(append.epoch) != EPOCH_BYTES:
+        return f"an epoch has {EPOCH_BYTES} bytes, not {len(append.epoch)}"
+    if len(append.submitter) != SUBMITTER_BYTES:
+        return f"a submitter has {SUBMITTER_BYTES} bytes, not {len(append.submitter)}"
+    if append.lineage is not None and len(append.lineage) != LINEAGE_BYTES:
+        return f"a lineage has {LINEAGE_BYTES} bytes, not {len(append.lineage)}"
+    try:
+        head_bytes_of(append.pack)
+    except ValueError as fault:
+        return str(fault)
+    return None
+
+
+def _uvarint(data: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for index in range(UVARINT_BYTES):
+        if position + index >= len(data):
+            raise ValueError("the pack ends inside its frame")
+        byte = data[position + index]
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            return value, position + index + 1
+    raise ValueError("a length in the pack's frame is too long")

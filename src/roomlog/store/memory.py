@@ -1,0 +1,175 @@
+"""A store without a disk: for tests, demonstrations and rooms that may be lost."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections.abc import Iterator, Sequence
+from typing import final
+
+from roomlog.store.append_check import fault_of, head_bytes_of
+from roomlog.store.errors import RoomExists, RoomUnknown, StoreUnavailable
+from roomlog.store.interface import (
+    COMMITTED,
+    AdmissionRecord,
+    Append,
+    AppendOutcome,
+    IndexRow,
+    LogRow,
+    NewRoom,
+    StoredRoom,
+    StoreIdentity,
+    failed,
+)
+from roomlog.store.levels import (
+    BUILD_COMPAT_VERSION,
+    BUILD_FEATURE_LEVEL,
+    BUILD_SCHEMA_VERSION,
+)
+
+
+@final
+class _Log:
+    """One room: its appends in order, and the first seq of each for bisecting."""
+
+    def __init__(self, room: NewRoom) -> None:
+        self.room = room
+        self.head_seq = 0
+        self.starts: list[int] = []
+        self.appends: list[Append] = []
+
+    def stored(self) -> StoredRoom:
+        room = self.room
+        return StoredRoom(room.room_id, room.lineage, room.epoch, self.head_seq, room.created_ms)
+
+
+@final
+class MemoryStore:
+    """A `NodeStore` that forgets everything with the process."""
+
+    def __init__(self, store_id: bytes, created_ms: int) -> None:
+        """`store_id` is 16 random bytes; `created_ms` the wall clock in milliseconds."""
+        self._identity = StoreIdentity(
+            store_id, BUILD_SCHEMA_VERSION, BUILD_COMPAT_VERSION, BUILD_FEATURE_LEVEL, created_ms
+        )
+        self._lock = threading.Lock()
+        self._logs: dict[str, _Log] = {}
+        self._closed = False
+
+    @property
+    def identity(self) -> StoreIdentity:
+        return self._identity
+
+    @property
+    def is_durable(self) -> bool:
+        return False
+
+    def rooms(self) -> list[StoredRoom]:
+        with self._lock:
+            self._check_open()
+            return [self._logs[room_id].stored() for room_id in sorted(self._logs)]
+
+    def open_room(self, room_id: str) -> StoredRoom | None:
+        with self._lock:
+            self._check_open()
+            log = self._logs.get(room_id)
+            return log.stored() if log is not None else None
+
+    def create_rooms(self, rooms: Sequence[NewRoom]) -> list[StoredRoom | Exception]:
+        results: list[StoredRoom | Exception] = []
+        with self._lock:
+            for room in rooms:
+                if self._closed:
+                    results.append(StoreUnavailable("the store is closed"))
+                elif room.room_id in self._logs:
+                    results.append(RoomExists(room.room_id))
+                else:
+                    log = self._logs[room.room_id] = _Log(room)
+                    results.append(log.stored())
+        return results
+
+    def load_index(self, room_id: str) -> Iterator[IndexRow]:
+        for append in self._appends_from(room_id, 1):
+            head = append.pack[: head_bytes_of(append.pack)]
+            yield IndexRow(append.from_seq, append.to_seq, append.ids, head)
+
+    def read_log(
+        self, room_id: str, after_seq: int, max_nodes: int, max_bytes: int = 1 << 20
+    ) -> list[LogRow]:
+        rows: list[LogRow] = []
+        nodes = size_bytes = 0
+        for append in self._appends_from(room_id, after_seq + 1, max_nodes):
+            nodes += append.count
+            size_bytes += len(append.pack)
+            if rows and (nodes > max_nodes or size_bytes > max_bytes):
+                break
+            rows.append(LogRow(append.from_seq, append.to_seq, append.pack))
+        return rows
+
+    def admissions(
+        self, room_id: str, after_seq: int = 0, max_records: int | None = None
+    ) -> Iterator[AdmissionRecord]:
+        lineage = self._log(room_id).room.lineage
+        for append in self._appends_from(room_id, after_seq + 1, max_records):
+            yield AdmissionRecord(
+                append.epoch,
+                append.from_seq,
+                append.to_seq,
+                append.admitted_ms,
+                append.submitter,
+                append.policy_head,
+                append.lineage or lineage,
+                append.reinstated,
+            )
+
+    def commit(self, batch: Sequence[Append]) -> list[AppendOutcome]:
+        with self._lock:
+            return [self._append(append) for append in batch]
+
+    def check(self) -> None:
+        with self._lock:
+            self._check_open()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+
+    def _append(self, append: Append) -> AppendOutcome:
+        if self._closed:
+            return failed("the store is closed")
+        fault = fault_of(append)
+        if fault is not None:
+            return failed(fault)
+        log = self._logs.get(append.room_id)
+        if log is None:
+            return failed(f"there is no room {append.room_id}")
+        if append.epoch != log.room.epoch:
+            return failed("the epoch is not the room's")
+        if append.from_seq != log.head_seq + 1:
+            return failed(f"seq {append.from_seq} does not follow the head {log.head_seq}")
+        log.starts.append(append.from_seq)
+        log.appends.append(append)
+        log.head_seq = append.to_seq
+        return COMMITTED
+
+    def _appends_from(self, room_id: str, seq: int, limit: int | None = None) -> list[Append]:
+        """At most `limit` appends (but one, if there is any) from the one that holds `seq`."""
+        log = self._log(room_id)
+        with self._lock:
+            if seq > log.head_seq:
+                return []
+            start = max(bisect.bisect_right(log.starts, seq) - 1, 0)
+            stop = None if limit is None else start + max(limit, 1)
+            return log.appends[start:stop]
+
+    def _log(self, room_id: str) -> _Log:
+        with self._lock:
+            self._check_open()
+            log = self._logs.get(room_id)
+        if log is None:
+            raise RoomUnknown(room_id)
+        return log
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable("the store is closed")

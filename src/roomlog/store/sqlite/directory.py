@@ -1,0 +1,87 @@
+"""The directory of a store: its file names, its lock, and fsync where a name must survive."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+from typing import Final, final
+
+from roomlog.store.errors import StoreLocked, StoreUnavailable
+
+DATABASE_NAME: Final = "roomlog.sqlite3"
+KEY_NAME: Final = "server.key"
+LOCK_NAME: Final = "lock"
+
+
+def fsync_path(path: Path) -> None:
+    """Force a file, or the names in a directory, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Create a directory for its owner only, its parents as usual, and make the names durable."""
+    missing = [path, *path.parents]
+    missing = missing[: next(i for i, each in enumerate(missing) if each.exists())]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700 if each == path else 0o777, exist_ok=True)
+        fsync_path(each.parent)
+
+
+@final
+class StoreDirectory:
+    """A store's directory on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = path / DATABASE_NAME
+        self.write_ahead_log = path / f"{DATABASE_NAME}-wal"
+        self.unfinished_database = path / f"{DATABASE_NAME}.new"
+        self.key = path / KEY_NAME
+        self.lock_file = path / LOCK_NAME
+
+    def lock(self) -> StoreLock:
+        """Take the writer's lock. Raises `StoreLocked`, `StoreUnavailable`."""
+        return StoreLock(self)
+
+
+@final
+class StoreLock:
+    """An advisory lock held by the process that writes; the kernel drops it when that one dies."""
+
+    def __init__(self, directory: StoreDirectory) -> None:
+        try:
+            descriptor = os.open(directory.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"cannot open {directory.lock_file}: {error.strerror}"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = _written_pid(descriptor)
+            os.close(descriptor)
+            raise StoreLocked(str(directory.path), pid) from None
+        self._descriptor = descriptor
+        # The pid is for people; a disk too full to write it must not stop the server.
+        with contextlib.suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let others in. The file stays: removing it would let two in at once."""
+        if self._descriptor >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _written_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else None

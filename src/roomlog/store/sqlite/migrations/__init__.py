@@ -1,0 +1,8 @@
+"""Every migration of the SQLite store, in order. What was released is never edited."""
+
+from __future__ import annotations
+
+from roomlog.store.sqlite.migration import Migration
+from roomlog.store.sqlite.migrations import m0001_initial
+
+MIGRATIONS: tuple[Migration, ...] = (m0001_initial.MIGRATION,)
