@@ -71,6 +71,8 @@ lock: $(LOCK_VENV)/.stamp ## resolve the locked requirements anew (LOCK_ARGS=--u
 		--output-file requirements/build.lock pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make lock' $(PIP_COMPILE) --extra dev --constraint requirements/runtime.lock \
 		--constraint requirements/build.lock --output-file requirements/dev.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make lock' $(PIP_COMPILE) --constraint requirements/dev.lock \
+		--output-file bench/peers.lock bench/peers.in
 
 clean: ## remove what builds and test runs leave behind; rooms and environments stay
 	rm -rf build dist htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -106,6 +108,6 @@ $(COMPILED_STAMP): $(COMPILED_VENV)/.requirements-stamp $(COMPILED_SOURCES)
 	@touch $@
 
 $(LOCK_VENV)/.stamp:
-	@sh requirements/make-venv "$(LOCK_VENV)"
+	@PYTHON="$${PYTHON:-python3.11 python3}" sh requirements/make-venv "$(LOCK_VENV)"
 	@$(LOCK_VENV)/bin/python $(PIP_INSTALL) 'pip-tools==7.6.2'
 	@touch $@
