@@ -1,7 +1,7 @@
 """Capabilities: declared once; a session has the meet of what both sides offer.
 
-A flag is met when both sides offer it; a number is met as the smaller of the two. What one side does not know or does
-not offer is left out, and the older path beside it is used.
+A flag is met when both sides offer it; a number is met as the smaller of the two. What one side
+does not know or does not offer is left out, and the older path beside it is used.
 """
 
 from __future__ import annotations

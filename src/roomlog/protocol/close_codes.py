@@ -84,6 +84,6 @@ BY_CODE: dict[int, CloseCode] = {each.code: each for each in CloseCode}
 
 
 def reaction_to(code: int) -> Reaction:
-    """What a client does on `code`; unknown codes from a newer server back off, and never loop fast."""
+    """What a client does on `code`; on one from a newer server it backs off, never loops fast."""
     known = BY_CODE.get(code)
     return Reaction.BACK_OFF if known is None else known.reaction

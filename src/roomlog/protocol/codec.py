@@ -1,7 +1,8 @@
-"""Frames to messages and back: `roomlog.v1+msgpack` (binary frames) and `roomlog.v1+json` (text frames).
+"""Frames to messages and back, in two encodings.
 
-What cannot be read at all is `Undecodable` (the connection ends with 1007); what can be read but is not a valid
-message is a `MessageRefused` with its class and the `ref` to answer.
+`roomlog.v1+msgpack` has binary frames, `roomlog.v1+json` text frames with bytes as padded base64.
+What cannot be read at all is `Undecodable` (the connection ends with 1007); what can be read but is
+not a valid message is a `MessageRefused` with its class and the `ref` to answer.
 """
 
 from __future__ import annotations
@@ -125,10 +126,10 @@ _ENCODE_JSON = msgspec.json.Encoder().encode
 _ENCODE_MSGPACK = msgspec.msgpack.Encoder().encode
 
 
-def _decoder(codec: Codec, union: object):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _decoder(codec: Codec, union: object):  # type: ignore[no-untyped-def]
     if codec is Codec.JSON:
-        return msgspec.json.Decoder(union).decode  # type: ignore[call-overload]
-    return msgspec.msgpack.Decoder(union).decode  # type: ignore[call-overload]
+        return msgspec.json.Decoder(union).decode
+    return msgspec.msgpack.Decoder(union).decode
 
 
 def _refused(

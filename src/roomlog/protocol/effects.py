@@ -1,4 +1,7 @@
-"""What a session asks its shell to do; the shell does it and reports back through the session's methods."""
+"""What a session asks its shell to do.
+
+The shell does it and reports back through the session's methods.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,16 @@ from typing import final
 
 import msgspec
 
+from roomlog.core.reject import RejectClass
 from roomlog.protocol.close_codes import CloseCode
 
 
 @final
 class Send(msgspec.Struct, frozen=True):
-    """Write one frame to the socket."""
+    """Write one frame to the socket; `refused` is its class when the frame is an error."""
 
     frame: bytes
+    refused: RejectClass | None = None
 
 
 @final
@@ -26,7 +31,10 @@ class Close(msgspec.Struct, frozen=True):
 
 @final
 class OpenRoom(msgspec.Struct, frozen=True):
-    """Load the room, or create it when `may_create`; answer with `room_opened` or `room_refused`."""
+    """Load the room, or create it when `may_create`.
+
+    Answered with `room_opened` or `room_refused`.
+    """
 
     room_id: str
     may_create: bool
@@ -34,12 +42,15 @@ class OpenRoom(msgspec.Struct, frozen=True):
 
 @final
 class Admit(msgspec.Struct, frozen=True):
-    """Admit a pushed pack; answer with `pack_settled`, in order."""
+    """Admit a pushed pack of `author`; answered with `pack_settled` or `pack_refused`.
 
+    `ticket` numbers the packs of a session: answers may come in any order, acks leave in order.
+    """
+
+    ticket: int
     pack: bytes
     lineage: bytes
     author: bytes
-    ref: str | None
 
 
 @final
@@ -65,7 +76,9 @@ class ReadNodes(msgspec.Struct, frozen=True):
     """Send the named nodes."""
 
     ids: tuple[bytes, ...]
+    page_nodes: int
     ref: str | None
 
 
+Read = ReadAfter | ReadMissing | ReadNodes
 ServerEffect = Send | Close | OpenRoom | Admit | ReadAfter | ReadMissing | ReadNodes

@@ -1,7 +1,7 @@
 """The bytes that hello and welcome sign.
 
-A proof is bound to both nonces, the origin the client dialled, the room, the codec, both keys, the label and the token, so it
-is worth nothing to anybody who relays it.
+A proof is bound to both nonces, the origin the client dialled, the room, the codec, both keys, the
+label and the token, so it is worth nothing to anybody who relays it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def transcript(
 ) -> bytes:
     """The handshake as both sides saw it, each part behind its length as u16.
 
-    `client_key`, `label` and `token` are empty when absent; a token enters as its BLAKE3 hash. Raises ValueError for a part over 65,535 bytes.
+    `client_key`, `label` and `token` are empty when absent; a token enters as its BLAKE3 hash.
+    Raises ValueError for a part over 65,535 bytes.
     """
     parts = (
         server_nonce,

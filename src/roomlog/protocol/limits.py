@@ -7,9 +7,12 @@ import msgspec
 KIB = 1024
 MIB = 1024 * KIB
 
+LEAST_FRAME_BYTES = 512 * KIB
+"""Every frame limit is at least this, so that the largest node always fits."""
+
 
 class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session may do; every value has a default, a configuration key and a unit in its name."""
+    """What a session may do; every value has a default, a configuration key and a unit."""
 
     frame_bytes: int = 1 * MIB
     """Longest MessagePack frame."""
@@ -19,8 +22,8 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Most nodes in one pack."""
     frontier_ids: int = 1024
     """Most ids in one frontier or `request {ids}`."""
-    walk_nodes: int = 65_536
-    """Most nodes that a `request {frontier}` may have to look at on the client's side of the parting."""
+    queued_requests: int = 4
+    """Most unanswered `request`s of a session, the running one included."""
     live_nodes_per_second: int = 200
     """Refill of the push credit, in nodes."""
     live_bytes_per_second: int = 4 * MIB
@@ -28,6 +31,10 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     slice_nodes: int = 4096
     """Credit at the start and for each slice of a declared backlog, in nodes."""
     slice_bytes: int = 8 * MIB
+    """The same in bytes."""
+    backlog_nodes: int = 1 << 20
+    """Most of a declared backlog that is granted outside the live rate, in nodes."""
+    backlog_bytes: int = 1024 * MIB
     """The same in bytes."""
     messages_per_second: int = 200
     """Messages other than packs that a session may send, refill of a bucket ten seconds deep."""

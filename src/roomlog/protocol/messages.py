@@ -1,6 +1,7 @@
 """Every message of the protocol: one struct each, the same in JSON and MessagePack.
 
-Unknown fields are ignored in both directions. `room` is reserved for several rooms on one socket. `ref` is chosen by whoever asks and echoed by every answer.
+Unknown fields are ignored in both directions. `room` is reserved for several rooms on one socket.
+`ref` is chosen by whoever asks and echoed by every answer.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Software(msgspec.Struct, kw_only=True):
 
 
 class Cursor(msgspec.Struct, kw_only=True):
-    """Greatest seq with everything of `epoch` at or below it durably held; `id` is the node there."""
+    """Greatest seq up to which everything of `epoch` is durably held; `id` is the node there."""
 
     epoch: Epoch
     seq: Sequence
@@ -182,8 +183,8 @@ class PackAck(Message, tag="pack-ack"):
 class Pong(Message, tag="pong"):
     """Answer to `ping`."""
 
-    t: int = 0
     seq: Sequence
+    t: int = 0
 
 
 class RequestEnd(Message, tag="request-end"):

@@ -1,0 +1,160 @@
+"""The server's half of the handshake: what it says, what it believes, what it vouches for."""
+
+from __future__ import annotations
+
+from typing import Protocol, final
+
+import msgspec
+
+from roomlog.core.reject import Reject, RejectClass
+from roomlog.core.signing import Signer
+from roomlog.protocol.capabilities import PROTOCOL_VERSION, Offer
+from roomlog.protocol.codec import Codec
+from roomlog.protocol.handshake import (
+    check_hello_proof,
+    sign_welcome,
+    transcript,
+    welcome_payload,
+)
+from roomlog.protocol.limits import SessionLimits
+from roomlog.protocol.messages import Challenge, CreditTotals, Hello, Software, Welcome
+
+
+class RoomFacts(Protocol):
+    """What a session asks of its room; durable facts only."""
+
+    @property
+    def lineage(self) -> bytes:
+        """32 bytes."""
+
+    @property
+    def epoch(self) -> bytes:
+        """16 bytes."""
+
+    @property
+    def head_seq(self) -> int:
+        """The greatest durable seq, 0 in an empty room."""
+
+    def frontier_ids(self) -> list[bytes]:
+        """The heads of the durable log, ascending."""
+
+    def id_at(self, seq: int) -> bytes:
+        """The node with this durable seq."""
+
+
+@final
+class Greeting:
+    """One handshake. `origins` are the names clients may have dialled, `nonce` 32 random bytes."""
+
+    def __init__(
+        self,
+        *,
+        room_id: str,
+        codec: Codec,
+        signer: Signer,
+        origins: tuple[str, ...],
+        nonce: bytes,
+    ) -> None:
+        self._room_id = room_id
+        self._codec = codec
+        self._signer = signer
+        self._origins = origins
+        self._nonce = nonce
+
+    def challenge(self, software: Software) -> Challenge:
+        """The first message of the session."""
+        return Challenge(
+            nonce=self._nonce,
+            server_pubkey=self._signer.public_key,
+            protos=[PROTOCOL_VERSION],
+            server=software,
+        )
+
+    def judge(self, hello: Hello) -> bytes:
+        """The transcript under which `hello` holds.
+
+        Raises `Reject`: unsupported_protocol, proof_missing, proof_invalid.
+        """
+        if hello.proto != PROTOCOL_VERSION:
+            raise Reject(
+                RejectClass.UNSUPPORTED_PROTOCOL,
+                "no protocol version in common",
+                {"protos": [PROTOCOL_VERSION]},
+            )
+        if hello.pubkey is None:
+            return self._transcript(hello, self._origins[0])
+        if hello.proof is None:
+            raise Reject(RejectClass.PROOF_MISSING, "a public key needs a proof")
+        for origin in self._origins:
+            handshake = self._transcript(hello, origin)
+            if check_hello_proof(hello.pubkey, handshake, hello.proof):
+                return handshake
+        raise Reject(
+            RejectClass.PROOF_INVALID,
+            "the proof holds for none of this server's origins",
+            {"origins": list(self._origins)},
+        )
+
+    def welcome(
+        self,
+        hello: Hello,
+        handshake: bytes,
+        room: RoomFacts,
+        *,
+        caps: Offer,
+        limits: SessionLimits,
+        credit: CreditTotals,
+        session_id: str,
+    ) -> Welcome:
+        """The signed answer to an accepted hello, as the room's log stands now.
+
+        Raises `Reject` (lineage_mismatch) when the client knows another lineage.
+        """
+        if hello.lineage is not None and hello.lineage != room.lineage:
+            detail: dict[str, object] = {"lineage": room.lineage}
+            raise Reject(RejectClass.LINEAGE_MISMATCH, "the room has another lineage", detail)
+        seq, frontier = room.head_seq, room.frontier_ids()
+        payload = welcome_payload(
+            handshake, lineage=room.lineage, epoch=room.epoch, seq=seq, frontier=frontier
+        )
+        return Welcome(
+            ref=hello.ref,
+            proto=PROTOCOL_VERSION,
+            room=self._room_id,
+            lineage=room.lineage,
+            epoch=room.epoch,
+            seq=seq,
+            frontier=frontier,
+            caps=caps,
+            limits=msgspec.structs.asdict(limits),
+            credit=credit,
+            session=session_id,
+            catch_up=catch_up_of(hello, room),
+            signature=sign_welcome(self._signer, payload),
+        )
+
+    def _transcript(self, hello: Hello, origin: str) -> bytes:
+        return transcript(
+            server_nonce=self._nonce,
+            client_nonce=hello.nonce,
+            origin=origin,
+            room_id=self._room_id,
+            subprotocol=self._codec.subprotocol,
+            server_key=self._signer.public_key,
+            client_key=hello.pubkey or b"",
+            label=hello.label,
+            token=hello.token or "",
+        )
+
+
+def catch_up_of(hello: Hello, room: RoomFacts) -> str:
+    """How the client's past relates to the log: the table in `docs/design/sync.md`."""
+    head = room.head_seq
+    cursor = hello.cursor
+    if cursor is not None and cursor.epoch == room.epoch and cursor.seq <= head:
+        is_known = cursor.seq == 0 or room.id_at(cursor.seq) == cursor.id
+        if is_known:
+            return "none" if cursor.seq == head else "cursor"
+    if hello.frontier:
+        return "walk"
+    return "none" if head == 0 else "cursor"
