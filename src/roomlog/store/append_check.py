@@ -13,6 +13,7 @@ from roomlog.store.interface import (
 PACK_FORMAT = 1
 FLAG_BODIES = 4
 UVARINT_BYTES = 10
+MAX_INTEGER = (1 << 63) - 1
 
 
 def head_bytes_of(pack: bytes) -> int:
@@ -36,6 +37,8 @@ def fault_of(append: Append) -> str | None:
     """What is wrong with the shape of an append, None when nothing is."""
     if append.from_seq < 1 or append.count < 1:
         return f"seq {append.from_seq} and count {append.count} must be at least 1"
+    if append.to_seq > MAX_INTEGER or abs(append.admitted_ms) > MAX_INTEGER:
+        return "seq and time must fit in 63 bits"
     if len(append.ids) != append.count * NODE_ID_BYTES:
         return f"{len(append.ids)} bytes of ids for {append.count} nodes"
     if len(append.epoch) != EPOCH_BYTES:

@@ -110,7 +110,7 @@ class MemoryStore:
         self, room_id: str, after_seq: int = 0, max_records: int | None = None
     ) -> Iterator[AdmissionRecord]:
         lineage = self._log(room_id).room.lineage
-        for append in self._appends_from(room_id, after_seq + 1, max_records):
+        for append in self._appends_from(room_id, after_seq + 1)[:max_records]:
             yield AdmissionRecord(
                 append.epoch,
                 append.from_seq,

@@ -1,23 +1,27 @@
-"""Rows of the log: how an append becomes one, and how one is checked when it is read."""
+"""Rows of the log and of the admission records: how an append becomes them, and back."""
 
 from __future__ import annotations
 
-from typing import Final
-from zlib import crc32
+from typing import Any, Final
 
 from roomlog.store.append_check import head_bytes_of
-from roomlog.store.errors import StoreCorrupt
-from roomlog.store.interface import Append
+from roomlog.store.interface import AdmissionRecord, Append
+from roomlog.store.sqlite.checksums import (
+    admission_checksum,
+    check,
+    index_checksum,
+    tail_checksum,
+)
 
 LOG_COLUMNS: Final = 9
-ADMISSION_COLUMNS: Final = 10
+ADMISSION_COLUMNS: Final = 11
 INSERT_LOG: Final = (
     "INSERT INTO log (room, from_seq, to_seq, admission, index_checksum, tail_checksum, "
     "head, ids, tail) VALUES "
 )
 INSERT_ADMISSION: Final = (
     "INSERT INTO admission (admission, room, epoch, from_seq, to_seq, admitted_ms, submitter, "
-    "policy_head, lineage, reinstated) VALUES "
+    "policy_head, lineage, reinstated, checksum) VALUES "
 )
 
 
@@ -35,8 +39,8 @@ def log_values(append: Append, room: int, admission: int) -> tuple[object, ...]:
         append.from_seq,
         append.to_seq,
         admission,
-        crc32(append.ids, crc32(head)),
-        crc32(tail),
+        index_checksum(head, append.ids),
+        tail_checksum(tail),
         head,
         append.ids,
         tail,
@@ -47,6 +51,9 @@ def admission_values(
     append: Append, room: int, admission: int, lineage: bytes
 ) -> tuple[object, ...]:
     """The columns of `admission`; `lineage` is the room's."""
+    if append.lineage is not None:
+        lineage = append.lineage
+    reinstated = int(append.reinstated)
     return (
         admission,
         room,
@@ -56,18 +63,23 @@ def admission_values(
         append.admitted_ms,
         append.submitter,
         append.policy_head,
-        append.lineage if append.lineage is not None else lineage,
-        int(append.reinstated),
+        lineage,
+        reinstated,
+        admission_checksum(
+            (room, append.from_seq, append.to_seq, append.admitted_ms, reinstated),
+            (append.epoch, append.submitter, lineage),
+            append.policy_head,
+        ),
     )
 
 
-def check_index(room_id: str, from_seq: int, checksum: int, head: bytes, ids: bytes) -> None:
-    """Raise `StoreCorrupt` if head or ids are not what was written."""
-    if crc32(ids, crc32(head)) != checksum:
-        raise StoreCorrupt(room_id, f"headers or ids at seq {from_seq} fail their checksum")
-
-
-def check_tail(room_id: str, from_seq: int, checksum: int, tail: bytes) -> None:
-    """Raise `StoreCorrupt` if signatures or bodies are not what was written."""
-    if crc32(tail) != checksum:
-        raise StoreCorrupt(room_id, f"signatures or bodies at seq {from_seq} fail their checksum")
+def admission_record(room_id: str, room: int, row: tuple[Any, ...]) -> AdmissionRecord:
+    """A row of `SELECT_ADMISSIONS`. Raises `StoreCorrupt` if it is not what was written."""
+    epoch, from_seq, to_seq, admitted_ms, submitter, policy_head, lineage, reinstated, written = row
+    found = admission_checksum(
+        (room, from_seq, to_seq, admitted_ms, reinstated), (epoch, submitter, lineage), policy_head
+    )
+    check(room_id, f"the admission record of seq {from_seq}", found, written)
+    return AdmissionRecord(
+        epoch, from_seq, to_seq, admitted_ms, submitter, policy_head, lineage, bool(reinstated)
+    )

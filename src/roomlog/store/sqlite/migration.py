@@ -10,15 +10,12 @@ from msgspec import Struct
 
 
 class Phase(enum.Enum):
-    """What a migration may do.
+    """What a migration may do. EXPAND adds what old code ignores, so old code may go on.
 
-    EXPAND adds what old code ignores; BACKFILL fills it while the server runs; CONTRACT removes
-    what only old code needs, on `finalize`.
+    Backfill and contract phases are named in `storage.md`; no migration of this build has them.
     """
 
     EXPAND = "expand"
-    BACKFILL = "backfill"
-    CONTRACT = "contract"
 
 
 class Migration(Struct, frozen=True):
@@ -32,6 +29,11 @@ class Migration(Struct, frozen=True):
     phase: Phase
     compat_version: int
     statements: tuple[str, ...]
+
+    @property
+    def file_name(self) -> str:
+        """How people name it: `0001_initial`."""
+        return f"{self.version:04d}_{self.name}"
 
     @property
     def checksum(self) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import Final, final
+from typing import Final
+
+from msgspec import Struct
 
 from roomlog.store.errors import (
     StoreCorrupt,
@@ -21,18 +23,14 @@ from roomlog.store.sqlite.migration import Build, Migration
 APPLICATION_ID: Final = 0x524C4F47  # "RLOG"
 
 
-@final
-class AppliedMigration:
+class AppliedMigration(Struct, frozen=True):
     """One row of `schema_migration`."""
 
-    def __init__(
-        self, version: int, name: str, phase: str, checksum: bytes, applied_ms: int
-    ) -> None:
-        self.version = version
-        self.name = name
-        self.phase = phase
-        self.checksum = checksum
-        self.applied_ms = applied_ms
+    version: int
+    name: str
+    phase: str
+    checksum: bytes
+    applied_ms: int
 
 
 def read_identity(connection: Connection, path: str) -> tuple[StoreIdentity, str]:
@@ -86,6 +84,16 @@ def check_openable(connection: Connection, build: Build, path: str) -> StoreIden
     return identity
 
 
+def check_rooms(connection: Connection) -> None:
+    """Raise `StoreCorrupt` unless the table of rooms and its index agree.
+
+    A room that its index has lost would look as if it had never been created, and be created anew.
+    """
+    faults = connection.execute("PRAGMA integrity_check(room)").fetchall()
+    if [tuple(fault) for fault in faults] != [("ok",)]:
+        raise StoreCorrupt(None, "; ".join(str(fault[0]) for fault in faults[:3]))
+
+
 def pending_migrations(identity: StoreIdentity, build: Build) -> tuple[Migration, ...]:
     """What this build would still apply, in order."""
     return build.migrations[identity.schema_version :]
@@ -95,8 +103,7 @@ def check_current(identity: StoreIdentity, build: Build, path: str) -> None:
     """Raise `StoreNeedsMigration` unless every migration of this build is applied."""
     pending = pending_migrations(identity, build)
     if pending:
-        names = tuple(f"{each.version:04d}_{each.name}" for each in pending)
-        raise StoreNeedsMigration(path, names)
+        raise StoreNeedsMigration(path, tuple(each.file_name for each in pending))
 
 
 def apply_migration(

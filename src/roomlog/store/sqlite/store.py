@@ -20,6 +20,12 @@ from roomlog.store.interface import (
     StoreIdentity,
 )
 from roomlog.store.sqlite.build import THIS_BUILD
+from roomlog.store.sqlite.checksums import (
+    check,
+    index_checksum,
+    room_checksum,
+    tail_checksum,
+)
 from roomlog.store.sqlite.connection import (
     Connect,
     Connection,
@@ -28,12 +34,13 @@ from roomlog.store.sqlite.connection import (
     prepare_writer,
 )
 from roomlog.store.sqlite.directory import StoreDirectory, StoreLock, make_directory
-from roomlog.store.sqlite.log_rows import check_index, check_tail
+from roomlog.store.sqlite.log_rows import admission_record
 from roomlog.store.sqlite.migration import Build
 from roomlog.store.sqlite.readers import Readers
 from roomlog.store.sqlite.schema import (
     check_current,
     check_openable,
+    check_rooms,
     create_database,
     require_database,
 )
@@ -41,10 +48,11 @@ from roomlog.store.sqlite.writer import Writer
 
 PAGE_ROWS: Final = 2_048
 SELECT_ROOM: Final = (
-    "SELECT room, room_id, lineage, epoch, head_seq, created_ms FROM room WHERE room_id = ?"
+    "SELECT room, room_id, lineage, epoch, head_seq, created_ms, checksum FROM room "
+    "WHERE room_id = ?"
 )
 SELECT_ROOMS: Final = (
-    "SELECT room_id, lineage, epoch, head_seq, created_ms FROM room ORDER BY room_id"
+    "SELECT room_id, lineage, epoch, head_seq, created_ms, checksum FROM room ORDER BY room_id"
 )
 SELECT_INDEX: Final = """
     SELECT from_seq, to_seq, index_checksum, head, ids FROM log
@@ -59,10 +67,11 @@ SELECT_LOG: Final = """
 """
 SELECT_ADMISSIONS: Final = """
     SELECT a.epoch, a.from_seq, a.to_seq, a.admitted_ms, a.submitter, a.policy_head, a.lineage,
-        a.reinstated
+        a.reinstated, a.checksum
     FROM log JOIN admission AS a ON a.admission = log.admission
     WHERE log.room = ?1 AND log.from_seq >=
         coalesce((SELECT max(from_seq) FROM log WHERE room = ?1 AND from_seq <= ?2), ?2)
+        AND log.to_seq >= ?2
     ORDER BY log.from_seq LIMIT ?3
 """
 
@@ -108,8 +117,9 @@ class SqliteStore:
                 create_database(directory, connect, build, store_id, now_ms)
             readers = Readers(directory, connect, beside_writer=False)
             identity = readers.run(lambda conn: check_openable(conn, build, str(path)))
-            readers.close()
             check_current(identity, build, str(path))
+            readers.run(check_rooms)
+            readers.close()
             readers = Readers(directory, connect, beside_writer=True)
             writer = Writer(lambda: _writing_connection(directory, connect), readers.refuse)
         except BaseException:
@@ -147,7 +157,7 @@ class SqliteStore:
 
     def rooms(self) -> list[StoredRoom]:
         rows = self._readers.run(lambda conn: conn.execute(SELECT_ROOMS).fetchall())
-        return [StoredRoom(*row) for row in rows]
+        return [_stored_room(str(row[0]), row) for row in rows]
 
     def open_room(self, room_id: str) -> StoredRoom | None:
         found = self._readers.run(lambda conn: _find_room(conn, room_id), room_id)
@@ -175,7 +185,12 @@ class SqliteStore:
                     break
                 if from_seq != next_seq or len(ids) != (to_seq - from_seq + 1) * NODE_ID_BYTES:
                     raise StoreCorrupt(room_id, f"expected seq {next_seq}, found {from_seq}")
-                check_index(room_id, from_seq, checksum, head, ids)
+                check(
+                    room_id,
+                    f"headers and ids at seq {from_seq}",
+                    index_checksum(head, ids),
+                    checksum,
+                )
                 yield IndexRow(from_seq, to_seq, ids, head)
                 next_seq = to_seq + 1
         if next_seq != stored.head_seq + 1:
@@ -207,10 +222,8 @@ class SqliteStore:
         while left is None or left > 0:
             limit = PAGE_ROWS if left is None else min(left, PAGE_ROWS)
             rows = self._page(SELECT_ADMISSIONS, (room, after_seq + 1, limit), room_id)
-            for epoch, first, last, admitted_ms, submitter, policy_head, lineage, again in rows:
-                yield AdmissionRecord(
-                    epoch, first, last, admitted_ms, submitter, policy_head, lineage, bool(again)
-                )
+            for row in rows:
+                yield admission_record(room_id, room, row)
             if len(rows) < limit:
                 return
             after_seq = rows[-1][2]
@@ -255,22 +268,33 @@ def _writing_connection(directory: StoreDirectory, connect: Connect) -> Connecti
 
 def _find_room(connection: Connection, room_id: str) -> tuple[int, StoredRoom] | None:
     row = connection.execute(SELECT_ROOM, (room_id,)).fetchone()
-    return (row[0], StoredRoom(*row[1:])) if row is not None else None
+    return (row[0], _stored_room(room_id, row[1:])) if row is not None else None
+
+
+def _stored_room(asked_id: str, row: tuple[Any, ...]) -> StoredRoom:
+    room_id, lineage, epoch, head_seq, created_ms, written = row
+    found = room_checksum(asked_id, lineage, epoch, created_ms)
+    check(asked_id, "lineage and epoch", found, written)
+    return StoredRoom(room_id, lineage, epoch, head_seq, created_ms)
 
 
 def _read_rows(cursor: Cursor, room_id: str, max_nodes: int, max_bytes: int) -> list[LogRow]:
     rows: list[LogRow] = []
     nodes = size_bytes = 0
     while (row := cursor.fetchone()) is not None:
-        from_seq, to_seq, index_checksum, tail_checksum, head, ids, tail = row
+        from_seq, to_seq, index_written, tail_written, head, ids, tail = row
         nodes += to_seq - from_seq + 1
         size_bytes += len(head) + len(tail)
         if rows and (nodes > max_nodes or size_bytes > max_bytes):
             break
         if rows and from_seq != rows[-1].to_seq + 1:
             raise StoreCorrupt(room_id, f"expected seq {rows[-1].to_seq + 1}, found {from_seq}")
-        check_index(room_id, from_seq, index_checksum, head, ids)
-        check_tail(room_id, from_seq, tail_checksum, tail)
+        check(
+            room_id, f"headers and ids at seq {from_seq}", index_checksum(head, ids), index_written
+        )
+        check(
+            room_id, f"signatures and bodies at seq {from_seq}", tail_checksum(tail), tail_written
+        )
         rows.append(LogRow(from_seq, to_seq, head + tail))
     cursor.close()
     return rows

@@ -23,6 +23,7 @@ from roomlog.store.interface import (
     ambiguous,
     failed,
 )
+from roomlog.store.sqlite.checksums import room_checksum
 from roomlog.store.sqlite.connection import Connection, store_error
 from roomlog.store.sqlite.log_rows import (
     ADMISSION_COLUMNS,
@@ -323,9 +324,15 @@ def _insert(
 
 def _insert_room(connection: Connection, room: NewRoom) -> StoredRoom | Exception:
     inserted = connection.execute(
-        "INSERT INTO room (room_id, lineage, epoch, created_ms) VALUES (?, ?, ?, ?) "
+        "INSERT INTO room (room_id, lineage, epoch, created_ms, checksum) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (room_id) DO NOTHING",
-        (room.room_id, room.lineage, room.epoch, room.created_ms),
+        (
+            room.room_id,
+            room.lineage,
+            room.epoch,
+            room.created_ms,
+            room_checksum(room.room_id, room.lineage, room.epoch, room.created_ms),
+        ),
     ).rowcount
     if not inserted:
         return RoomExists(room.room_id)

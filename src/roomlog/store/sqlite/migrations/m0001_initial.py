@@ -2,8 +2,10 @@
 
 `log` is clustered by (room, from_seq): random 32-byte ids are never a key. A pack is kept in two
 columns, `head` (frame and headers) and `tail` (the rest), with everything small before them and
-the tail last, so that building a graph never touches the pages of signatures and bodies. The two
-checksums are CRC-32: of head and ids, and of the tail.
+the tail last, so that building a graph never touches the pages of signatures and bodies.
+
+Checksums are CRC-32, made and compared in `checksums.py`: SQLite does not see a bit that flips
+inside a value.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ MIGRATION = Migration(
             lineage BLOB NOT NULL CHECK (length(lineage) = 32),
             epoch BLOB NOT NULL CHECK (length(epoch) = 16),
             head_seq INTEGER NOT NULL DEFAULT 0 CHECK (head_seq >= 0),
-            created_ms INTEGER NOT NULL
+            created_ms INTEGER NOT NULL,
+            checksum INTEGER NOT NULL
         )
         """,
         """
@@ -52,7 +55,8 @@ MIGRATION = Migration(
             submitter BLOB NOT NULL CHECK (length(submitter) = 32),
             policy_head BLOB,
             lineage BLOB NOT NULL CHECK (length(lineage) = 32),
-            reinstated INTEGER NOT NULL DEFAULT 0 CHECK (reinstated IN (0, 1))
+            reinstated INTEGER NOT NULL DEFAULT 0 CHECK (reinstated IN (0, 1)),
+            checksum INTEGER NOT NULL
         )
         """,
         """
