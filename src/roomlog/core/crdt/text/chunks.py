@@ -26,10 +26,7 @@ class ChunkedText:
         index = self._index
         chunk = self._chunks[index]
         offset = position - self._start
-        if offset == len(chunk):
-            chunk = chunk + text
-        else:
-            chunk = f"{chunk[:offset]}{text}{chunk[offset:]}"
+        chunk = chunk + text if offset == len(chunk) else f"{chunk[:offset]}{text}{chunk[offset:]}"
         self.length += len(text)
         if len(chunk) <= 2 * _CHUNK:
             self._chunks[index] = chunk

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
+from roomlog.core.crdt.text.batch import BatchNode, Chain
 from roomlog.core.crdt.text.chunks import ChunkedText
 from roomlog.core.crdt.text.edit import TextEdit, TextStats
-from roomlog.core.crdt.text.history import DELETE, INSERT, NOTHING, Entry, Op, TextHistory
+from roomlog.core.crdt.text.history import DELETE, INSERT, NOTHING, Entry
+from roomlog.core.crdt.text.merging import MergeState, contains
 from roomlog.core.crdt.text.plan import mark_critical, walk_order
 from roomlog.core.crdt.text.walker import Walker
 
-_SLACK: Final = 64  # local versions a walk may lag behind beyond its own size before it is dropped
+_PLANNED: Final = 4  # nodes from which on a plan is worth making
 
 
 @final
@@ -26,39 +28,23 @@ class TextDocument:
     """
 
     __slots__ = (
-        "_critical",
-        "_head_nodes",
-        "_heads",
-        "_history",
         "_last_node",
         "_open_entry",
         "_open_node",
         "_open_start",
-        "_span_limit",
-        "_span_limit_now",
+        "_state",
         "_text",
-        "_tie_break",
-        "_walker",
         "stats",
     )
 
     def __init__(self, tie_break: Callable[[int], bytes], span_limit: int = 200_000) -> None:
-        if span_limit < 1:
-            raise ValueError("span_limit must be at least 1")
-        self._tie_break: Callable[[int], bytes] = tie_break
-        self._span_limit: int = span_limit
-        self._span_limit_now: int = span_limit
         self._text: ChunkedText = ChunkedText()
-        self._history: TextHistory = TextHistory()
-        self._heads: list[Entry] = []
-        self._head_nodes: list[int] = []
-        self._critical: list[Entry] = []
-        self._walker: Walker | None = None
+        self._state: MergeState = MergeState(tie_break, span_limit)
         self._last_node: int = -1
         self._open_node: int = -1  # the node that local edits are added to, -1 when none
         self._open_start: int = 0
         self._open_entry: Entry | None = None
-        self.stats: TextStats = TextStats()
+        self.stats: TextStats = self._state.stats
 
     def __len__(self) -> int:
         return self._text.length
@@ -88,7 +74,7 @@ class TextDocument:
         size = len(text)
         self._text.insert(position, text)
         entry.append(INSERT, position, size, length)
-        self._history.next_version += size
+        self._state.history.next_version += size
 
     def delete(self, node: int, position: int, length: int) -> None:
         """Remove `length` characters at `position` of the text at the heads, as `insert` does.
@@ -104,7 +90,7 @@ class TextDocument:
         entry = self._local_entry(node)
         self._text.delete(position, length)
         entry.append(DELETE, position, length, before)
-        self._history.next_version += length
+        self._state.history.next_version += length
 
     def _local_entry(self, node: int) -> Entry:
         if node == self._open_node:
@@ -113,18 +99,20 @@ class TextDocument:
             return entry
         self._close()
         self._claim(node)
-        entry = self._direct_entry()
+        entry = self._state.direct_entry()
         self._open_node = node
-        self._open_start = self._history.next_version
+        self._open_start = self._state.history.next_version
         self._open_entry = entry
-        self._set_head(node, entry)
+        self._state.set_head(node, entry)
         return entry
 
     def _close(self) -> None:
         """End the node that local edits were added to."""
         if self._open_node >= 0:
-            version = self._history.next_version
-            self._history.note_node(self._open_node, self._open_start, version - self._open_start)
+            version = self._state.history.next_version
+            self._state.history.note_node(
+                self._open_node, self._open_start, version - self._open_start
+            )
             self.stats.local_versions = version
             self._open_node = -1
             self._open_entry = None
@@ -145,21 +133,149 @@ class TextDocument:
         one of them is unknown or `node` is not greater than all before it.
         """
         self._close()
-        heads = self._head_nodes
+        heads = self._state.head_nodes
         if len(parents) == len(heads) and (
             not heads
             or (parents[0] == heads[0] if len(heads) == 1 else sorted(parents) == sorted(heads))
         ):
             self._claim(node)
             return self._add_at_heads(node, edits)
-        above = self._entries_of(parents)
+        above = self._state.entries_of(parents)
         self._claim(node)
         return self._add_beside(node, above, edits)
 
-    def _add_at_heads(self, node: int, edits: Sequence[TextEdit]) -> list[TextEdit]:
-        history = self._history
+    def add_nodes(self, nodes: Sequence[BatchNode]) -> list[TextEdit] | None:
+        """Merge nodes that arrived together, parents before children, in one planned walk.
+
+        Returns the effect as `add_node` does, or None when the document was empty before: then the
+        whole text is the effect. Raises ValueError as `add_node` does, before anything changes.
+        """
+        if len(nodes) < _PLANNED:
+            effects: list[TextEdit] = []
+            for node, parents, edits in nodes:
+                effects.extend(self.add_node(node, parents, edits))
+            return effects
+        self._close()
+        chains = self._chains_of(nodes)
+        entries = [chain.entry for chain in chains]
+        order = walk_order(entries)
+        chains = [chains[entry.rank] for entry in order]
+        mark_critical(order, self._state.heads)
+        effects = []
+        fresh = self._state.history.next_version == 0
+        for chain in chains:
+            self._add_chain(nodes, chain, None if fresh else effects)
+        return None if fresh else effects
+
+    def _chains_of(self, nodes: Sequence[BatchNode]) -> list[Chain]:
+        """Gather a batch into chains, parents before children."""
+        count = len(nodes)
+        places: dict[int, int] = {}
+        children: list[int] = [0] * count
+        greatest = self._last_node
+        for index in range(count):
+            node, parents, _ = nodes[index]
+            for parent in parents:
+                place = places.get(parent, -1)
+                if place >= 0:
+                    children[place] += 1
+                elif self._state.history.end_of(parent) < 0:
+                    raise ValueError(f"node {parent} is unknown")
+            if node <= self._last_node or node in places:
+                raise ValueError(f"node {node} comes after node {self._last_node}, or twice")
+            places[node] = index
+            greatest = max(greatest, node)
+        self._last_node = greatest
+        chains: list[Chain] = []
+        chain_of: list[Chain] = []
+        lengths: list[int] = []
+        for index in range(count):
+            _, parents, edits = nodes[index]
+            if len(parents) == 1:
+                place = places.get(parents[0], -1)
+                if place >= 0 and children[place] == 1:
+                    chain = chain_of[place]
+                    chain_of.append(chain)
+                    lengths.append(chain.add(index, edits, lengths[place]))
+                    continue
+            above: list[Entry] = []
+            for parent in parents:
+                place = places.get(parent, -1)
+                if place >= 0:
+                    found = chain_of[place].entry
+                else:
+                    found = self._state.entry_ending(self._state.history.end_of(parent))
+                if not contains(above, found):
+                    above.append(found)
+            chain = Chain(above)
+            chains.append(chain)
+            chain_of.append(chain)
+            lengths.append(chain.add(index, edits, 0))
+        return chains
+
+    def _add_chain(
+        self, nodes: Sequence[BatchNode], chain: Chain, effects: list[TextEdit] | None
+    ) -> None:
+        history = self._state.history
         text = self._text
-        entry = self._direct_entry()
+        entry = chain.entry
+        walker: Walker | None = None
+        if entry.critical:
+            # It stays so for the whole batch: nothing of the batch needs a walk from before it.
+            self._state.drop_walker()
+            length = text.length
+            self._state.critical.append(entry)
+        else:
+            walker = self._state.walker_for(entry.parents)
+            walker.move(entry.parents)
+            length = walker.length()
+        chain.settle(nodes, length, history.next_version)
+        history.add(entry)
+        version = entry.start
+        members = chain.members
+        for index in range(len(members)):
+            size = chain.sizes[index]
+            history.note_node(nodes[members[index]][0], version, size)
+            version += size
+        history.next_version = version
+        at = entry.start
+        for index in range(len(entry.ops)):
+            op = entry.ops[index]
+            pieces = chain.texts[index]
+            if op.kind == INSERT:
+                inserted = pieces[0] if len(pieces) == 1 else "".join(pieces)
+                position = op.position
+                if walker is not None:
+                    position = walker.insert(op, position, op.length, at)
+                text.insert(position, inserted)
+                if effects is not None:
+                    effects.append(TextEdit(position, 0, inserted))
+            elif op.kind != NOTHING:
+                if walker is not None:
+                    walker.delete(op, op.position, op.length)
+                    self._remove(walker.removed, effects)
+                else:
+                    text.delete(op.position, op.length)
+                    if effects is not None:
+                        effects.append(TextEdit(op.position, op.length, ""))
+            at += op.length
+        self._state.replace_heads(entry.parents, entry, nodes[members[-1]][0])
+        self.stats.local_versions = version
+        if walker is not None:
+            walker.finish(entry)
+            self._state.measure(walker)
+
+    def _remove(self, removed: list[int], effects: list[TextEdit] | None) -> None:
+        """Take what a walked deletion hit out of the text: position, length, ..."""
+        for index in range(0, len(removed), 2):
+            self._text.delete(removed[index], removed[index + 1])
+            if effects is not None:
+                effects.append(TextEdit(removed[index], removed[index + 1], ""))
+
+    def _add_at_heads(self, node: int, edits: Sequence[TextEdit]) -> list[TextEdit]:
+        history = self._state.history
+        text = self._text
+        entry = self._state.direct_entry()
         start = history.next_version
         effects: list[TextEdit] = []
         for edit in edits:
@@ -186,39 +302,14 @@ class TextDocument:
         version = history.next_version
         history.note_node(node, start, version - start)
         self.stats.local_versions = version
-        self._set_head(node, entry)
+        self._state.set_head(node, entry)
         return effects
-
-    def _direct_entry(self) -> Entry:
-        """The entry that takes edits made at the heads: the only head itself where possible."""
-        heads = self._heads
-        if len(heads) == 1:
-            entry = heads[0]
-            if (
-                entry.critical
-                and not entry.forked
-                and not entry.walked
-                and entry.end == self._history.next_version
-            ):
-                return entry
-        entry = self._history.open(heads)
-        entry.critical = True
-        self._critical.append(entry)
-        walker = self._walker
-        if walker is not None and entry.start - walker.upto > walker.events + _SLACK:
-            self._drop_walker()
-        return entry
-
-    def _set_head(self, node: int, entry: Entry) -> None:
-        """Make `entry`, of which `node` is the last, the only head."""
-        self._head_nodes = [node]
-        self._heads = [entry]
 
     def _add_beside(
         self, node: int, parents: list[Entry], edits: Sequence[TextEdit]
     ) -> list[TextEdit]:
-        history = self._history
-        walker = self._walker_for(parents)
+        history = self._state.history
+        walker = self._state.walker_for(parents)
         walker.move(parents)
         entry: Entry | None = None
         if len(parents) == 1:
@@ -243,180 +334,21 @@ class TextDocument:
                     continue
                 kind = INSERT
             op = entry.append(kind, edit.position, size, length)
-            self._apply(walker, op, kind, edit.position, size, edit.inserted, effects)
+            if kind == INSERT:
+                at = walker.insert(op, edit.position, size, history.next_version)
+                self._text.insert(at, edit.inserted)
+                effects.append(TextEdit(at, 0, edit.inserted))
+            else:
+                walker.delete(op, edit.position, size)
+                self._remove(walker.removed, effects)
+            history.next_version += size
         if history.next_version == start:
             entry.append(NOTHING, 0, 1, walker.length())
             history.next_version += 1
         walker.finish(entry)
         history.note_node(node, start, history.next_version - start)
-        self._replace_heads(parents, entry, node)
-        self._measure(walker)
+        self._state.replace_heads(parents, entry, node)
+        self._state.measure(walker)
         return effects
 
-    def _apply(
-        self,
-        walker: Walker,
-        op: Op,
-        kind: int,
-        position: int,
-        size: int,
-        inserted: str,
-        effects: list[TextEdit],
-    ) -> None:
-        """Walk an edit of the version the walk stands at, and do its effect to the text."""
-        history = self._history
-        if kind == INSERT:
-            at = walker.insert(op, position, size, history.next_version)
-            self._text.insert(at, inserted)
-            effects.append(TextEdit(at, 0, inserted))
-        else:
-            walker.delete(op, position, size)
-            removed = walker.removed
-            for index in range(0, len(removed), 2):
-                self._text.delete(removed[index], removed[index + 1])
-                effects.append(TextEdit(removed[index], removed[index + 1], ""))
-        history.next_version += size
-
-    def _replace_heads(self, parents: list[Entry], entry: Entry, node: int) -> None:
-        heads: list[Entry] = []
-        nodes: list[int] = []
-        for index in range(len(self._heads)):
-            head = self._heads[index]
-            if head is not entry and not _contains(parents, head):
-                heads.append(head)
-                nodes.append(self._head_nodes[index])
-        heads.append(entry)
-        nodes.append(node)
-        self._heads = heads
-        self._head_nodes = nodes
-
-    def _entries_of(self, nodes: Sequence[int]) -> list[Entry]:
-        """The entries that end with the given nodes, cut where needed."""
-        found: list[Entry] = []
-        for node in nodes:
-            known: Entry | None = None
-            for index in range(len(self._head_nodes)):
-                if self._head_nodes[index] == node:
-                    known = self._heads[index]
-                    break
-            if known is None:
-                end = self._history.end_of(node)
-                if end < 0:
-                    raise ValueError(f"node {node} is unknown")
-                known = self._entry_ending(end)
-            if not _contains(found, known):
-                found.append(known)
-        return found
-
-    def _entry_ending(self, version: int) -> Entry:
-        history = self._history
-        index = history.index_at(version - 1)
-        entry = history.entries[index]
-        if entry.end == version:
-            return entry
-        front = history.split(index, version)
-        if front.critical:
-            critical = self._critical
-            at = len(critical) - 1
-            while critical[at] is not entry:
-                at -= 1
-            critical.insert(at, front)
-        return front
-
     # The walk
-
-    def _walker_for(self, parents: list[Entry]) -> Walker:
-        """A walk that stands at some version and can move to `parents`."""
-        newest = -1
-        for parent in parents:
-            newest = max(newest, parent.start)
-        critical = self._critical
-        # A critical version that a parent comes after, or is, is in its history; any other is not.
-        while critical and critical[-1].start > newest:
-            critical.pop().critical = False
-        walker = self._walker
-        if walker is None:
-            return self._new_walker(critical[-1] if critical else None)
-        base = walker.base
-        if base is not None and not base.critical:
-            # Nodes reach back further and further: go back twice as far at least.
-            version = self._history.next_version
-            goal = version - 2 * (version - walker.base_end)
-            self._drop_walker()
-            return self._new_walker(self._critical_before(goal))
-        if critical and critical[-1].start >= walker.upto:
-            self._drop_walker()
-            return self._new_walker(critical[-1])
-        history = self._history
-        if walker.upto < history.next_version:
-            self._replay(walker, history.index_at(walker.upto), False)
-        return walker
-
-    def _critical_before(self, version: int) -> Entry | None:
-        """The newest critical version at or before a local version; None is the very start."""
-        critical = self._critical
-        at = len(critical) - 1
-        while at >= 0:
-            entry = critical[at]
-            if entry.end <= version:
-                return entry
-            if entry.start < version:
-                boundary = self._history.node_boundary(version)
-                if boundary > entry.start:
-                    return self._entry_ending(boundary)
-            at -= 1
-        return None
-
-    def _new_walker(self, base: Entry | None) -> Walker:
-        history = self._history
-        length = 0 if base is None else base.length_after()
-        walker = Walker(history, self._tie_break, self.stats, base, length)
-        self._walker = walker
-        self.stats.rebuilds += 1
-        if walker.upto < history.next_version:
-            self._replay(walker, history.index_at(walker.upto), True)
-        walker.spans_at_start = walker.span_count()
-        return walker
-
-    def _replay(self, walker: Walker, index: int, planned: bool) -> None:
-        """Walk everything from the entry at `index` on, whose effect the text has already."""
-        entries = self._history.entries[index:]
-        if planned:
-            entries = walk_order(entries)
-        for entry in entries:
-            self.stats.rebuilt += entry.end - entry.start
-            walker.replay(entry)
-
-    def _drop_walker(self) -> None:
-        walker = self._walker
-        if walker is None:
-            return
-        history = self._history
-        index = history.index_at(walker.base_end)
-        for at in range(max(index, 0), len(history.entries)):
-            entry = history.entries[at]
-            if entry.walked:
-                for op in entry.ops:
-                    op.run = None
-                    op.targets = None
-        self._walker = None
-
-    def _measure(self, walker: Walker) -> None:
-        stats = self.stats
-        stats.local_versions = self._history.next_version
-        spans = walker.span_count()
-        stats.walker_spans = spans
-        stats.walker_spans_max = max(stats.walker_spans_max, spans)
-        if spans > self._span_limit_now:
-            # Too much state: forget it. If what is needed is itself larger, allow twice that, or
-            # every node would build it again.
-            stats.span_limit_drops += 1
-            self._span_limit_now = max(self._span_limit, 2 * walker.spans_at_start)
-            self._drop_walker()
-
-
-def _contains(entries: list[Entry], entry: Entry) -> bool:
-    for other in entries:
-        if other is entry:
-            return True
-    return False

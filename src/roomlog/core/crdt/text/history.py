@@ -342,7 +342,7 @@ class TextHistory:
                     _enqueue(queue, parent)
                     if flag != 3:
                         unshared += 1
-                elif parent.flag != 3 and parent.flag != flag:
+                elif parent.flag | flag != parent.flag:
                     parent.flag = 3
                     unshared -= 1
         return only_right

@@ -11,10 +11,10 @@ def walk_order(entries: list[Entry]) -> list[Entry]:
     topological order itself. Uses `rank` and `mark` of the entries.
     """
     count = len(entries)
-    if count < 3:
-        return entries
     for index in range(count):
         entries[index].rank = index
+    if count < 3:
+        return entries
     waiting: list[int] = [0] * count
     children: list[list[int]] = [[] for _ in range(count)]
     merges: list[bool] = [False] * count
@@ -100,7 +100,4 @@ def mark_critical(order: list[Entry], heads: list[Entry]) -> None:
 
 
 def _among(entry: Entry, entries: list[Entry]) -> bool:
-    for other in entries:
-        if other is entry:
-            return True
-    return False
+    return any(other is entry for other in entries)

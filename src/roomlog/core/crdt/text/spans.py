@@ -63,14 +63,12 @@ class Span:
 
     __slots__ = ("deleted", "leaf", "length", "offset", "run", "state")
 
-    def __init__(
-        self, run: Run, offset: int, length: int, state: int, deleted: bool, leaf: "Block"
-    ) -> None:
+    def __init__(self, run: Run, offset: int, length: int, leaf: "Block") -> None:
         self.run: Run = run
         self.offset: int = offset
         self.length: int = length
-        self.state: int = state
-        self.deleted: bool = deleted
+        self.state: int = 1
+        self.deleted: bool = False
         self.leaf: Block = leaf
 
 
@@ -161,7 +159,7 @@ class SpanTree:
         self._finger_effect: int = 0
         if length:
             base = Run(-1, length)
-            span = Span(base, 0, length, 1, False, leaf)
+            span = Span(base, 0, length, leaf)
             base.spans.append(span)
             leaf.spans.append(span)
             leaf.prepare = length
@@ -269,14 +267,9 @@ class SpanTree:
         The leaf may be overfull afterwards: the caller relieves it.
         """
         span = leaf.spans[index]
-        right = Span(
-            span.run,
-            span.offset + length,
-            span.length - length,
-            span.state,
-            span.deleted,
-            leaf,
-        )
+        right = Span(span.run, span.offset + length, span.length - length, leaf)
+        right.state = span.state
+        right.deleted = span.deleted
         span.length = length
         leaf.spans.insert(index + 1, right)
         siblings = span.run.spans

@@ -1,9 +1,9 @@
 """The transient state of a merge: a walk over concurrent history (Eg-walker).
 
 Gentle and Kleppmann, "Collaborative Text Editing with Eg-walker: Better, Faster, Smaller" (EuroSys
-2025); the order of concurrent insertions is Fugue's (Weidner and Kleppmann, "The Art of the Fugue").
-The walk stands at one version of the history, moves between versions by switching characters on and
-off, and places each new insertion among all characters ever seen.
+2025); concurrent insertions are ordered as in Fugue (Weidner and Kleppmann, 2023). The walk stands
+at one version of the history, moves between versions by switching characters on and off, and places
+each new insertion among all characters ever seen.
 """
 
 from collections.abc import Callable
@@ -146,7 +146,7 @@ class Walker:
                 run.right = span.run
                 run.right_offset = span.offset + kept
                 tree.cut(leaf, index, kept)
-                new = Span(run, 0, length, 1, False, leaf)
+                new = Span(run, 0, length, leaf)
                 run.spans.append(new)
                 tree.place(leaf, index + 1, new)
                 return effect
@@ -157,11 +157,10 @@ class Walker:
             here = leaf.following
             at = 0
         if at < len(here.spans) and (here is not leaf or at == index):
-            if here.spans[at].state != 0:
-                _adopt_right(run, here.spans[at])
-            else:
-                return self._integrate(run, leaf, index, here, at, effect)
-        new = Span(run, 0, length, 1, False, leaf)
+            if here.spans[at].state == 0:
+                return self._integrate(run, leaf, index, effect)
+            _adopt_right(run, here.spans[at])
+        new = Span(run, 0, length, leaf)
         run.spans.append(new)
         tree.place(leaf, index, new)
         return effect
@@ -177,7 +176,7 @@ class Walker:
         run.length = offset + length
         if last.deleted:
             # Somebody has deleted the character concurrently: same run, other state.
-            new = Span(run, offset, length, 1, False, leaf)
+            new = Span(run, offset, length, leaf)
             run.spans.append(new)
             tree.place(leaf, leaf.index_of(last) + 1, new)
             return effect
@@ -186,13 +185,16 @@ class Walker:
         leaf.grow(length, length)
         return effect
 
-    def _integrate(
-        self, run: Run, leaf: Block, index: int, here: Block, at: int, effect: int
-    ) -> int:
+    def _integrate(self, run: Run, leaf: Block, index: int, effect: int) -> int:
         """Place an insertion among characters its author has not seen, by the order of Fugue.
 
-        `here`, `at` is the first such span; `leaf`, `index` the place right after the left origin.
+        `leaf`, `index` is the place right after the left origin; the first such span follows it.
         """
+        here = leaf
+        at = index
+        if at == len(here.spans):
+            here = leaf.following
+            at = 0
         first_here = here
         first_at = at
         # The right parent: the next character of the author's view, if it has the same left origin.
@@ -268,7 +270,7 @@ class Walker:
                     break
                 here = here.following
                 at = 0
-        new = Span(run, 0, run.length, 1, False, leaf)
+        new = Span(run, 0, run.length, leaf)
         run.spans.append(new)
         self._tree.place(leaf, index, new)
         return effect
