@@ -1,0 +1,59 @@
+"""One item of a list: its two registers, and the key that names it."""
+
+from typing import Final, final
+
+from roomlog.core.graph import Graph
+
+_INDEX_BITS: Final = 20
+"""A body of 256 KiB holds fewer operations than this many bits can number."""
+
+
+def item_key(lv: int, operation_index: int) -> int:
+    """One integer for the insert at ``operation_index`` of node ``lv``."""
+    return (lv << _INDEX_BITS) | operation_index
+
+
+@final
+class ListItem:
+    """An item: the insert that made it, a value register and a position register.
+
+    ``run_prefix_bytes`` is used only while the node that placed the item is open: how much of the
+    position the items of that node's run share.
+    """
+
+    __slots__ = (
+        "deleted",
+        "lv",
+        "operation_index",
+        "position",
+        "position_index",
+        "position_lv",
+        "run_prefix_bytes",
+        "value",
+        "value_index",
+        "value_lv",
+    )
+
+    def __init__(self, lv: int, operation_index: int, position: bytes, value: object) -> None:
+        self.lv = lv
+        self.operation_index = operation_index
+        self.value = value
+        self.value_lv = lv
+        self.value_index = operation_index
+        self.position = position
+        self.position_lv = lv
+        self.position_index = operation_index
+        self.run_prefix_bytes = 0
+        self.deleted = False
+
+
+def precedes(graph: Graph, left: ListItem, right: ListItem) -> bool:
+    """Visible order: (position bytes, node id of the insert, operation index of the insert)."""
+    if left.position != right.position:
+        return left.position < right.position
+    if left.lv == right.lv:
+        return left.operation_index < right.operation_index
+    known = len(graph)
+    if left.lv >= known or right.lv >= known:
+        return left.lv < right.lv
+    return graph.id_of(left.lv) < graph.id_of(right.lv)

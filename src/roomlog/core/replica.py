@@ -1,0 +1,534 @@
+"""`Replica`: one room's history and state, in memory, without a network.
+
+Clients, server tools, simulators and tests all use this object. It is pure: time comes in with
+calls, bytes come in and go out.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, TypeAlias, final
+
+from roomlog.core.branch import Branch
+from roomlog.core.clock import next_clock
+from roomlog.core.conflict import Conflict, find_conflicts
+from roomlog.core.errors import InvalidValueError, RoomlogError, UnknownNodeError
+from roomlog.core.graph import Graph
+from roomlog.core.handles import CounterHandle, ListHandle, MapHandle, TextHandle
+from roomlog.core.hashing import HASH_BYTES, serverless_lineage
+from roomlog.core.node import (
+    CHANGE,
+    MAX_PARENTS,
+    MERGE,
+    Node,
+    NodeHasher,
+    check_node,
+    check_signature,
+    make_node,
+)
+from roomlog.core.open_edits import OpenEdits, Segment, greatest_clock
+from roomlog.core.operation import Operation
+from roomlog.core.pack import decode_pack, encode_pack, read_pack_file, write_pack_file
+from roomlog.core.reject import Reject, RejectClass
+from roomlog.core.signing import Signer
+from roomlog.core.state import State
+from roomlog.core.state_hash import Coverage, StateHash, StateHasher
+from roomlog.core.view import View, state_as_values
+from roomlog.core.waiting import WaitingNodes
+
+NodeIds: TypeAlias = list[bytes]
+Conflicts: TypeAlias = list[Conflict]
+Nodes: TypeAlias = list[Node]
+
+PACK_NODES: Final = 4096
+"""How many nodes one pack of an export holds at most."""
+
+_ROOM_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+
+_LASTING: Final = frozenset(
+    (
+        RejectClass.HEADER_INVALID,
+        RejectClass.VERSION_UNSUPPORTED,
+        RejectClass.BODY_INVALID,
+        RejectClass.NODE_TOO_LARGE,
+        RejectClass.CLOCK_BEHIND_PARENT,
+    )
+)
+"""Faults of the bytes that the id covers: no other copy of the node can be better."""
+
+
+@final
+class Rejection:
+    """A node that was refused: its id (b"" for a whole pack), the class and detail."""
+
+    __slots__ = ("detail", "id", "message", "reject_class")
+
+    def __init__(
+        self,
+        id: bytes,
+        reject_class: RejectClass,
+        message: str,
+        detail: dict[str, object],
+    ) -> None:
+        self.id = id
+        self.reject_class = reject_class
+        self.message = message
+        self.detail = detail
+
+    def __repr__(self) -> str:
+        return f"Rejection({self.id.hex()}, {self.reject_class.wire}, {self.message!r})"
+
+
+@final
+class ImportResult:
+    """What became of imported nodes.
+
+    ``accepted`` ids are in the history now, those that had waited from earlier included;
+    ``waiting`` ids miss parents; ``duplicates`` counts nodes that were known or waiting already;
+    ``flushed`` are the replica's own nodes that open edits became before the import.
+    """
+
+    __slots__ = ("accepted", "duplicates", "flushed", "rejected", "waiting")
+
+    def __init__(self) -> None:
+        self.accepted: list[bytes] = []
+        self.waiting: list[bytes] = []
+        self.rejected: list[Rejection] = []
+        self.duplicates = 0
+        self.flushed: list[bytes] = []
+
+    def __repr__(self) -> str:
+        return (
+            f"ImportResult(accepted={len(self.accepted)}, waiting={len(self.waiting)}, "
+            f"rejected={self.rejected!r}, duplicates={self.duplicates}, "
+            f"flushed={len(self.flushed)})"
+        )
+
+
+@final
+class Replica:
+    """A room: its nodes, what they say together, and the edits that are not committed yet.
+
+    ``room_id`` is 1 to 128 of ``A-Z a-z 0-9 . _ ~ -``. Without an ``identity`` the replica reads
+    only. ``lineage`` (32 bytes) is the room's; by default the one of a room without a server.
+
+    >>> from roomlog.identity import Identity
+    >>> ada = Replica("demo", Identity.from_seed(bytes(32)))
+    >>> bob = Replica("demo", Identity.from_seed(bytes([1]) * 32))
+    >>> ada.text("notes").insert(0, "hello")
+    >>> len(ada.commit(now_ms=1_000))
+    1
+    >>> len(bob.import_pack(ada.export()).accepted)
+    1
+    >>> str(bob.text("notes")), bob.state_hash() == ada.state_hash()
+    ('hello', True)
+    """
+
+    def __init__(
+        self, room_id: str, identity: Signer | None = None, lineage: bytes | None = None
+    ) -> None:
+        if _ROOM_ID.fullmatch(room_id) is None:
+            raise InvalidValueError(f"room_id: {room_id!r} is not 1 to 128 of A-Za-z0-9._~-")
+        if lineage is None:
+            lineage = serverless_lineage(room_id)
+        elif len(lineage) != HASH_BYTES:
+            raise InvalidValueError(f"lineage: 32 bytes, not {len(lineage)}")
+        self.room_id = room_id
+        self.lineage = lineage
+        self.identity = identity
+        self.graph = Graph()
+        self._hasher = NodeHasher(lineage)
+        self._nodes: list[Node] = []
+        self._waiting = WaitingNodes()
+        self._state = State(self.graph)
+        self._leaves = StateHasher(self._state)
+        self._edits = OpenEdits(
+            self.graph, self._state, None if identity is None else identity.public_key
+        )
+        self._changes: set[tuple[int, str]] = set()
+
+    # Reading and editing
+
+    @property
+    def frontier(self) -> NodeIds:
+        """The ids of the heads, ascending."""
+        return self.graph.frontier_ids()
+
+    def map(self, prefix: str) -> MapHandle:
+        """The map below a path prefix; keys are single segments. "" takes whole paths."""
+        return MapHandle(self._edits, prefix)
+
+    def counter(self, key: str) -> CounterHandle:
+        """The counter of a path key."""
+        return CounterHandle(self._edits, key)
+
+    def list(self, key: str) -> ListHandle:
+        """The list of a path key."""
+        return ListHandle(self._edits, key)
+
+    def text(self, key: str) -> TextHandle:
+        """The text of a path key."""
+        return TextHandle(self._edits, key)
+
+    def state(self) -> dict[str, dict[str, object]]:
+        """Everything a reader sees, open edits included, as plain values by kind and key."""
+        return state_as_values(self._state)
+
+    def state_hash(self) -> StateHash:
+        """The state's hash with what it covers; incomplete while edits are open."""
+        self._drain_changes()
+        edits = self._edits
+        coverage = Coverage(
+            awaited=len(self._waiting),
+            unknown_ops=self._state.unknown_operations,
+            open_operations=edits.operation_count if edits.is_open else 0,
+        )
+        return StateHash("" if edits.is_open else self._leaves.hash(), coverage)
+
+    def take_changes(self) -> set[tuple[int, str]]:
+        """The (kind, key) pairs that may read differently since the last call.
+
+        Kinds are ``MAP``, ``COUNTER``, ``LIST`` and ``TEXT`` of `roomlog.core.state`.
+        """
+        self._drain_changes()
+        changes = self._changes
+        self._changes = set()
+        return changes
+
+    def _drain_changes(self) -> None:
+        for change in self._state.take_changes():
+            self._leaves.note(change[0], change[1])
+            self._changes.add(change)
+
+    # Writing nodes
+
+    @property
+    def has_open_edits(self) -> bool:
+        """Whether there is something to commit."""
+        return self._edits.is_open
+
+    def commit(self, now_ms: int) -> NodeIds:
+        """Write the open edits as nodes on the frontier; their ids in order, [] without edits.
+
+        One node, except that what exceeds a node's size goes on in further ones, and that more
+        than 64 heads are merged first. ``now_ms`` is the wall clock in milliseconds since 1970.
+        """
+        return self._commit(now_ms, None)
+
+    def commit_on(self, parents: Sequence[bytes], now_ms: int | None) -> NodeIds:
+        """`commit` with exactly these parents, whose history must be all that is here."""
+        return self._commit(now_ms, parents if len(parents) <= MAX_PARENTS else None)
+
+    def discard(self) -> None:
+        """Forget the open edits. Builds the state anew from history."""
+        edits = self._edits
+        if not edits.is_open:
+            return
+        edits.take()
+        edits.settle_positions(0)
+        self._drain_changes()
+        self._state.clear()
+        self._leaves.reset()
+        self._state.apply_batch(
+            range(len(self._nodes)), [node.operations() for node in self._nodes]
+        )
+
+    def merge(self, now_ms: int) -> bytes:
+        """Sign a merge node over the frontier and return its id. Open edits are committed first.
+
+        Raises RoomlogError when there is one head or none: there is nothing to merge.
+        """
+        self._commit(now_ms, None)
+        if len(self.graph.frontier) < 2:
+            raise RoomlogError("fewer than two heads: nothing to merge")
+        clock = next_clock(now_ms, greatest_clock(self.graph, self.graph.frontier))
+        clock = self._merge_down(clock)
+        return self._write(MERGE, clock, self.frontier, [])
+
+    def _commit(self, now_ms: int | None, parents: Sequence[bytes] | None) -> NodeIds:
+        """Write the open edits on ``parents``, or on the frontier when they are None."""
+        edits = self._edits
+        if not edits.is_open:
+            return []
+        graph = self.graph
+        clock = next_clock(now_ms, greatest_clock(graph, graph.frontier))
+        first = len(graph)
+        if len(graph.frontier) > MAX_PARENTS:
+            clock = self._merge_down(clock)
+            parents = None
+        edits.settle_positions(clock)
+        for segment in edits.take():
+            self._name_items(segment)
+            ids = graph.frontier_ids() if parents is None else parents
+            self._write(CHANGE, clock, ids, segment.operations)
+            self._state.adopt(len(graph) - 1, segment.operations)
+            clock += 1
+            parents = None
+        return [graph.id_of(lv) for lv in range(first, len(graph))]
+
+    def _merge_down(self, clock: int) -> int:
+        """Write merges until the frontier has at most 64 heads; the clock that follows."""
+        while len(self.graph.frontier) > MAX_PARENTS:
+            heads = self.graph.frontier[:MAX_PARENTS]
+            self._write(MERGE, clock, [self.graph.id_of(lv) for lv in heads], [])
+            clock += 1
+        return clock
+
+    def _write(
+        self, kind: int, clock: int, parents: Sequence[bytes], operations: Sequence[Operation]
+    ) -> bytes:
+        node = make_node(self._hasher, self.identity, kind, clock, parents, operations)
+        self.graph.add(node.id, node.author, clock, node.parents)
+        self._nodes.append(node)
+        return node.id
+
+    def _name_items(self, segment: Segment) -> None:
+        """Give references to items of an earlier node of the same commit that node's id."""
+        for reference, lv in segment.references:
+            reference.node = self.graph.id_of(lv)
+
+    # History in and out
+
+    def __contains__(self, node_id: object) -> bool:
+        return isinstance(node_id, bytes) and self.graph.index_of(node_id) >= 0
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def node(self, node_id: bytes) -> Node:
+        """The node of an id. Raises `UnknownNodeError`."""
+        return self._nodes[self._index(node_id)]
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node, in order of arrival: parents before children."""
+        return iter(self._nodes)
+
+    @property
+    def waiting(self) -> WaitingNodes:
+        """Nodes that arrived before their parents."""
+        return self._waiting
+
+    def export(
+        self,
+        since: Iterable[bytes] | None = None,
+        ids: Iterable[bytes] | None = None,
+        *,
+        signatures: bool = True,
+    ) -> bytes:
+        """A pack file of the nodes that are not in the history of ``since``, or of ``ids``.
+
+        Ids in ``since`` that are unknown here are another replica's news and are passed over.
+        Raises `UnknownNodeError` for an unknown id in ``ids``, ValueError for both arguments or
+        for unsigned nodes that shall be exported with signatures. Open edits are not included.
+        """
+        if ids is not None:
+            if since is not None:
+                raise InvalidValueError("since: not together with ids")
+            lvs = sorted({self._index(node_id) for node_id in ids})
+            nodes = [self._nodes[lv] for lv in lvs]
+        elif since is not None:
+            known = [self.graph.index_of(node_id) for node_id in since]
+            version = [lv for lv in known if lv >= 0]
+            nodes = []
+            for start, stop in self.graph.diff(self.graph.frontier, version)[0]:
+                nodes.extend(self._nodes[start:stop])
+        else:
+            nodes = self._nodes
+        packs = [
+            encode_pack(nodes[start : start + PACK_NODES], signatures=signatures)
+            for start in range(0, len(nodes), PACK_NODES)
+        ]
+        return write_pack_file(self.lineage, packs)
+
+    def import_pack(
+        self, data: bytes, now_ms: int | None = None, *, verify: bool = True
+    ) -> ImportResult:
+        """Take the nodes of a pack file. What is wrong with it is in the result, never raised.
+
+        Open edits are committed first, on the frontier they were made on; ``now_ms`` None lets
+        their clock follow the parents alone. ``verify`` False takes signatures on trust.
+        """
+        nodes: list[Node] = []
+        try:
+            lineage, packs = read_pack_file(data)
+            if lineage != self.lineage:
+                raise Reject(
+                    RejectClass.LINEAGE_MISMATCH,
+                    f"lineage {lineage.hex()} is not this room's",
+                    {"lineage": lineage, "expected": self.lineage},
+                )
+            for pack in packs:
+                nodes.extend(decode_pack(pack, self._hasher))
+        except Reject as reject:
+            result = ImportResult()
+            _refuse(result, b"", reject)
+            return result
+        return self.add_nodes(nodes, now_ms, verify=verify)
+
+    def add_nodes(
+        self, nodes: Sequence[Node], now_ms: int | None = None, *, verify: bool = True
+    ) -> ImportResult:
+        """Take decoded nodes of this room's lineage, as `import_pack` does."""
+        result = ImportResult()
+        if self._edits.is_open:
+            result.flushed = self._commit(now_ms, None)
+        first = len(self._nodes)
+        refused: dict[bytes, bytes] = {}
+        for node in nodes:
+            self._take(node, verify, result, refused)
+        taken = self._nodes[first:]
+        if len(taken) == 1:
+            self._state.apply(first, taken[0].operations())
+        elif taken:
+            self._state.apply_batch(
+                range(first, len(self._nodes)), [node.operations() for node in taken]
+            )
+        return result
+
+    def _take(
+        self, node: Node, verify: bool, result: ImportResult, refused: dict[bytes, bytes]
+    ) -> None:
+        """Accept, keep waiting or refuse one node, and what had waited for it."""
+        graph = self.graph
+        node_id = node.id
+        if graph.index_of(node_id) >= 0 or node_id in self._waiting:
+            result.duplicates += 1
+            return
+        try:
+            check_node(node)
+            greatest = -1
+            missing: list[bytes] | None = None
+            for parent in node.parents:
+                lv = graph.index_of(parent)
+                if lv >= 0:
+                    clock = graph.clock_of(lv)
+                    greatest = max(greatest, clock)
+                else:
+                    if missing is None:
+                        missing = []
+                    missing.append(parent)
+            if missing is not None:
+                for parent in missing:
+                    if parent in refused:
+                        raise _ancestor_refused(refused[parent])
+            if node.clock <= greatest:
+                raise Reject(
+                    RejectClass.CLOCK_BEHIND_PARENT,
+                    f"clock {node.clock} is not beyond its parents' {greatest}",
+                )
+            if verify:
+                check_signature(node)
+            if missing is not None:
+                # Only what is verified may wait: a forged copy would keep the true one out.
+                if not self._waiting.add(node, missing):
+                    raise Reject(RejectClass.QUEUE_FULL, "too many nodes wait for parents")
+                result.waiting.append(node_id)
+                return
+        except Reject as reject:
+            self._refuse_node(node_id, reject, result, refused)
+            return
+        self._accept(node, result)
+        if len(self._waiting):
+            self._release(node_id, result, refused)
+
+    def _accept(self, node: Node, result: ImportResult) -> None:
+        self.graph.add(node.id, node.author, node.clock, node.parents)
+        self._nodes.append(node)
+        result.accepted.append(node.id)
+
+    def _release(self, node_id: bytes, result: ImportResult, refused: dict[bytes, bytes]) -> None:
+        """Accept what had waited for ``node_id``, and what waits for that in turn."""
+        graph = self.graph
+        arrived = [node_id]
+        while arrived:
+            for node in self._waiting.resolve(arrived.pop()):
+                greatest = greatest_clock(graph, [graph.index_of(p) for p in node.parents])
+                if node.clock <= greatest:
+                    reject = Reject(
+                        RejectClass.CLOCK_BEHIND_PARENT,
+                        f"clock {node.clock} is not beyond its parents' {greatest}",
+                    )
+                    self._refuse_node(node.id, reject, result, refused)
+                    continue
+                self._accept(node, result)
+                arrived.append(node.id)
+
+    def _refuse_node(
+        self,
+        node_id: bytes,
+        reject: Reject,
+        result: ImportResult,
+        refused: dict[bytes, bytes],
+    ) -> None:
+        root = reject.detail.get("root", node_id)
+        assert isinstance(root, bytes)
+        refused[node_id] = root
+        _refuse(result, node_id, reject)
+        if reject.reject_class in _LASTING:
+            for descendant in self._waiting.drop_descendants(node_id):
+                refused[descendant.id] = root
+                _refuse(result, descendant.id, _ancestor_refused(root))
+
+    # Other versions
+
+    def at(self, frontier: Iterable[bytes]) -> View:
+        """The room as it was at ``frontier``, read-only. Raises `UnknownNodeError`.
+
+        Replays the ancestors as one batch.
+        """
+        ids = sorted(set(frontier))
+        version = [self._index(node_id) for node_id in ids]
+        state = State(self.graph)
+        lvs: list[int] = []
+        for start, stop in self.graph.ancestors(version):
+            lvs.extend(range(start, stop))
+        state.apply_batch(lvs, [self._nodes[lv].operations() for lv in lvs])
+        return View(state, ids)
+
+    def branch(self, frontier: Iterable[bytes]) -> Branch:
+        """Editing handles whose commit has exactly the parents ``frontier``.
+
+        Raises `UnknownNodeError`.
+        """
+        parents = sorted(set(frontier))
+        part = Replica(self.room_id, self.identity, self.lineage)
+        part.add_nodes(self.nodes_between((), parents), verify=False)
+        return Branch(self, part, parents)
+
+    def nodes_between(self, since: Iterable[bytes], frontier: Iterable[bytes]) -> Nodes:
+        """The nodes in the history of ``frontier`` but not of ``since``, parents first.
+
+        Raises `UnknownNodeError`.
+        """
+        ranges, _ = self.graph.diff(
+            [self._index(node_id) for node_id in frontier],
+            [self._index(node_id) for node_id in since],
+        )
+        nodes: list[Node] = []
+        for start, stop in ranges:
+            nodes.extend(self._nodes[start:stop])
+        return nodes
+
+    def conflicts(self) -> Conflicts:
+        """Where concurrent writes to one register lost and nobody has written since.
+
+        Goes through the whole history: for people and tests, not for every edit.
+        """
+        return find_conflicts(self.graph, [node.operations() for node in self._nodes], self._state)
+
+    def _index(self, node_id: bytes) -> int:
+        lv = self.graph.index_of(node_id)
+        if lv < 0:
+            raise UnknownNodeError(node_id)
+        return lv
+
+
+def _refuse(result: ImportResult, node_id: bytes, reject: Reject) -> None:
+    result.rejected.append(
+        Rejection(node_id, reject.reject_class, reject.message, dict(reject.detail))
+    )
+
+
+def _ancestor_refused(root: bytes) -> Reject:
+    return Reject(
+        RejectClass.ANCESTOR_REFUSED, f"builds on refused node {root.hex()}", {"root": root}
+    )
