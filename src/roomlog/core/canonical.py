@@ -5,6 +5,7 @@ with one NaN, string keys that are unique and sorted by their UTF-8 bytes, valid
 extension types, bounded nesting. msgspec is the engine; what it leaves open is checked here.
 """
 
+import math
 import struct
 from typing import Final
 
@@ -18,28 +19,35 @@ MAX_DEPTH: Final = 16
 
 MIN_INTEGER: Final = -(1 << 63)
 MAX_INTEGER: Final = (1 << 64) - 1
-_NAN_BYTES: Final = bytes.fromhex("7ff8000000000000")
-_NAN: Final = struct.unpack(">d", _NAN_BYTES)[0]
-_ENCODER: Final = msgspec.msgpack.Encoder(order="deterministic")
-_DECODER: Final = msgspec.msgpack.Decoder()
 _FLOAT64: Final = struct.Struct(">d")
+_NAN_BYTES: Final = bytes.fromhex("7ff8000000000000")
+_NAN: Final = _FLOAT64.unpack(_NAN_BYTES)[0]
+
+# "deterministic" sorts map keys by their UTF-8 bytes.
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode = msgspec.msgpack.Decoder().decode
 
 
-def encode(value: object, *, enclosing_depth: int = 0) -> bytes:
+def encode(value: object, *, enclosing_depth: int = 0, name: str = "value") -> bytes:
     """Encode ``value`` in its one canonical form.
 
     Takes None, bool, int, float, str, bytes, list, tuple (as a list) and dict with str keys, of
-    exactly these types. ``enclosing_depth`` is the number of containers the value will lie in.
+    exactly these types. ``enclosing_depth`` is the number of containers the value will lie in;
+    ``name`` is what errors call it.
 
     Raises `InvalidTypeError` or `InvalidValueError`, naming the place in the value, for what has
     no canonical form.
+
+    >>> encode({"b": 1, "a": [None, 2.5]}).hex()
+    '82a16192c0cb4004000000000000a16201'
     """
-    if _is_plain(value, enclosing_depth):
+    if is_canonical(value, enclosing_depth):
         try:
-            return _ENCODER.encode(value)
+            return _encode(value)
         except UnicodeEncodeError:
+            # A lone surrogate: found again below, with its place.
             pass
-    return _ENCODER.encode(_normalised(value, "value", enclosing_depth))
+    return _encode(_normalised(value, name, enclosing_depth))
 
 
 def decode(data: bytes, *, enclosing_depth: int = 0) -> object:
@@ -47,49 +55,72 @@ def decode(data: bytes, *, enclosing_depth: int = 0) -> object:
 
     Raises `Reject` (body_invalid) for everything that `encode` would not have written.
     """
-    try:
-        value: object = _DECODER.decode(data)
-    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError, MemoryError) as error:
-        raise Reject(RejectClass.BODY_INVALID, f"not MessagePack: {error}") from None
-    if not _is_plain(value, enclosing_depth):
-        raise Reject(RejectClass.BODY_INVALID, "a value of no canonical form")
-    if _ENCODER.encode(value) != data:
-        raise Reject(RejectClass.BODY_INVALID, "not the canonical encoding of its value")
+    value = decode_loosely(data)
+    if not is_canonical(value, enclosing_depth):
+        raise Reject(RejectClass.BODY_INVALID, "a value that has no canonical form")
+    check_encoding(value, data)
     return value
 
 
-def _is_plain(value: object, depth: int) -> bool:
-    """Whether msgspec writes ``value`` canonically; strings are left to its own UTF-8 check."""
+def decode_loosely(data: bytes) -> object:
+    """The value of MessagePack bytes that need not be canonical: the first step of `decode`.
+
+    The caller still has to apply `is_canonical` and `check_encoding`. Raises `Reject`
+    (body_invalid).
+    """
+    try:
+        return _decode(data)
+    except (
+        msgspec.MsgspecError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise Reject(RejectClass.BODY_INVALID, f"not MessagePack: {error}") from None
+
+
+def check_encoding(value: object, data: bytes) -> None:
+    """The last step of `decode`: raise `Reject` unless ``data`` is how ``value`` is written."""
+    if _encode(value) != data:
+        raise Reject(RejectClass.BODY_INVALID, "not the canonical encoding of its value")
+
+
+def is_canonical(value: object, enclosing_depth: int = 0) -> bool:
+    """Whether ``value`` has types, ranges and nesting that are written canonically.
+
+    Says nothing about lone surrogates: those show when the value is encoded.
+    """
     kind = type(value)
-    if kind is str or kind is bytes or value is None or kind is bool:
-        return True
-    if kind is int:
-        assert isinstance(value, int)
-        return MIN_INTEGER <= value <= MAX_INTEGER
-    if kind is float:
-        return value == value or _FLOAT64.pack(value) == _NAN_BYTES
-    depth += 1
+    if kind is str or kind is int or value is None or kind is bool or kind is bytes:
+        return kind is not int or _is_in_range(value)
+    if isinstance(value, float):
+        return kind is float and (not math.isnan(value) or _FLOAT64.pack(value) == _NAN_BYTES)
+    depth = enclosing_depth + 1
     if depth > MAX_DEPTH:
         return False
-    if kind is list:
-        assert isinstance(value, list)
-        for element in value:
-            if not _is_plain(element, depth):
-                return False
-        return True
-    if kind is tuple:
-        assert isinstance(value, tuple)
-        for element in value:
-            if not _is_plain(element, depth):
-                return False
-        return True
-    if kind is dict:
-        assert isinstance(value, dict)
+    if isinstance(value, list):
+        if kind is not list:
+            return False
+        return all(is_canonical(element, depth) for element in value)
+    if isinstance(value, dict):
+        if kind is not dict:
+            return False
         for key, element in value.items():
-            if type(key) is not str or not _is_plain(element, depth):
+            if type(key) is not str or not is_canonical(element, depth):
                 return False
         return True
+    if isinstance(value, tuple):
+        if kind is not tuple:
+            return False
+        return all(is_canonical(element, depth) for element in value)
     return False
+
+
+def _is_in_range(value: object) -> bool:
+    assert isinstance(value, int)
+    return MIN_INTEGER <= value <= MAX_INTEGER
 
 
 def _normalised(value: object, path: str, depth: int) -> object:
@@ -100,12 +131,12 @@ def _normalised(value: object, path: str, depth: int) -> object:
     if isinstance(value, str) and kind is str:
         _check_string(value, path)
         return value
-    if isinstance(value, int) and kind is int:
-        if not MIN_INTEGER <= value <= MAX_INTEGER:
+    if kind is int:
+        if not _is_in_range(value):
             raise InvalidValueError(f"{path}: integer outside -2^63..2^64-1")
         return value
-    if kind is float:
-        return value if value == value else _NAN
+    if isinstance(value, float) and kind is float:
+        return _NAN if math.isnan(value) else value
     if kind is not list and kind is not tuple and kind is not dict:
         raise InvalidTypeError(
             f"{path}: {kind.__qualname__} cannot be written; use None, bool, int, float, str, "

@@ -24,6 +24,15 @@ class UnknownNodeError(RoomlogError, KeyError):
         return f"unknown node {self.node_id.hex()}"
 
 
+class NodeTooLargeError(RoomlogError, ValueError):
+    """Operations that do not fit one node."""
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"header and body of {size_bytes} bytes, at most {limit_bytes}")
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
 class ClockExhaustedError(RoomlogError):
     """No valid clock lies after the given parents."""
 

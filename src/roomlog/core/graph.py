@@ -182,7 +182,7 @@ class Graph:
                     _insert_once(queue, parent)
                     if flag != _SHARED:
                         unshared += 1
-                elif known != flag and known != _SHARED:
+                elif known not in (flag, _SHARED):
                     flags[parent] = _SHARED
                     unshared -= 1
         return _joined(only_a), _joined(only_b)

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 from roomlog.core.clock import CLOCK_LIMIT
+from roomlog.core.errors import NodeTooLargeError
 from roomlog.core.hashing import BODY_KEY, HASH_BYTES, KeyedHasher
-from roomlog.core.operation import EMPTY_BODY, Operation, decode_body, encode_body
+from roomlog.core.operation import Operation, decode_body, encode_body
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import PUBLIC_KEY_BYTES, Purpose, Signer, verify
 
@@ -20,6 +21,7 @@ FIXED_PREFIX_BYTES: Final = 43
 """Version, kind, author, clock and parent count."""
 
 _PREFIX: Final = struct.Struct(">BB32sQB")
+_WITH_ONE_PARENT: Final = struct.Struct(">BB32sQB32s32s")
 
 
 @final
@@ -64,7 +66,7 @@ class Node:
         "signature",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - positional is what is fast
         self,
         id: bytes,
         author: bytes,
@@ -123,11 +125,13 @@ def encode_header(
     kind: int, author: bytes, clock: int, parents: Sequence[bytes], body_hash: bytes
 ) -> bytes:
     """The one header of these fields, version 1. ``parents`` are in ascending order already."""
+    if len(parents) == 1:
+        return _WITH_ONE_PARENT.pack(HEADER_VERSION, kind, author, clock, 1, parents[0], body_hash)
     prefix = _PREFIX.pack(HEADER_VERSION, kind, author, clock, len(parents))
     return b"".join((prefix, *parents, body_hash))
 
 
-def make_node(
+def make_node(  # noqa: PLR0917
     hasher: NodeHasher,
     signer: Signer | None,
     kind: int,
@@ -145,17 +149,22 @@ def make_node(
         author = signer.public_key
     if author is None or len(author) != PUBLIC_KEY_BYTES:
         raise ValueError("a node needs a signer or a 32-byte author")
-    ordered = tuple(sorted(parents))
-    body = encode_body(operations)
-    body_hash = hasher.body_hash(body)
-    if not 0 <= clock < CLOCK_LIMIT:
-        raise ValueError(f"clock {clock} outside 0..{CLOCK_LIMIT - 1}")
+    if clock < 0:
+        raise ValueError(f"clock {clock} is negative")
+    ordered = tuple(parents)
+    if len(ordered) > 1:
+        ordered = tuple(sorted(ordered))
+    for parent in ordered:
+        if len(parent) != HASH_BYTES:
+            raise ValueError(f"a parent's id has {HASH_BYTES} bytes")
     problem = _shape_problem(kind, clock, ordered) or _body_problem(kind, operations)
     if problem:
         raise ValueError(problem)
+    body = encode_body(operations)
+    body_hash = hasher.body_hash(body)
     header = encode_header(kind, author, clock, ordered, body_hash)
     if len(header) + len(body) > MAX_NODE_BYTES:
-        raise ValueError(f"header and body of {len(header) + len(body)} bytes: too large")
+        raise NodeTooLargeError(len(header) + len(body), MAX_NODE_BYTES)
     node_id = hasher.node_id(header)
     signature = None if signer is None else signer.sign(Purpose.NODE, node_id)
     return Node(node_id, author, clock, kind, ordered, body_hash, body, signature, list(operations))
@@ -199,18 +208,15 @@ def parse_header_prefix(prefix: bytes) -> tuple[int, bytes, int, tuple[bytes, ..
     size = len(prefix)
     if size == 0 or prefix[0] != HEADER_VERSION:
         raise Reject(RejectClass.VERSION_UNSUPPORTED, "another header version")
-    if size < FIXED_PREFIX_BYTES:
-        raise Reject(RejectClass.HEADER_INVALID, "header cut short")
-    _, kind, author, clock, parent_count = _PREFIX.unpack_from(prefix)
-    if size != FIXED_PREFIX_BYTES + HASH_BYTES * parent_count:
+    if size < FIXED_PREFIX_BYTES or size != FIXED_PREFIX_BYTES + HASH_BYTES * prefix[42]:
         raise Reject(RejectClass.HEADER_INVALID, "header length differs from its parent count")
-    parents = tuple(
-        [
-            prefix[start : start + HASH_BYTES]
-            for start in range(FIXED_PREFIX_BYTES, size, HASH_BYTES)
-        ]
-    )
-    return kind, author, clock, parents
+    _, kind, author, clock, parent_count = _PREFIX.unpack_from(prefix)
+    if parent_count == 1:
+        return kind, author, clock, (prefix[FIXED_PREFIX_BYTES:],)
+    parents = [
+        prefix[start : start + HASH_BYTES] for start in range(FIXED_PREFIX_BYTES, size, HASH_BYTES)
+    ]
+    return kind, author, clock, tuple(parents)
 
 
 def _shape_problem(kind: int, clock: int, parents: tuple[bytes, ...]) -> str:
@@ -235,17 +241,3 @@ def _body_problem(kind: int, operations: Sequence[Operation]) -> str:
     if kind == CHANGE:
         return "" if operations else "a change has at least one operation"
     return "a merge has no operations" if operations else ""
-
-
-__all__ = [
-    "CHANGE",
-    "EMPTY_BODY",
-    "MERGE",
-    "Node",
-    "NodeHasher",
-    "check_node",
-    "check_signature",
-    "encode_header",
-    "make_node",
-    "parse_header_prefix",
-]

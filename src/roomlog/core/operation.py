@@ -35,6 +35,9 @@ NODE_ID_BYTES: Final = 32
 EMPTY_BODY: Final = b"\x90"
 """The body of a merge: no operations."""
 
+_BODY_DEPTH: Final = 1
+"""An operation lies in the body's array."""
+
 
 def check_key(key: str) -> None:
     """Raise `InvalidValueError` unless ``key`` is a path key.
@@ -47,6 +50,8 @@ def check_key(key: str) -> None:
 
 
 def _key_problem(key: str) -> str:
+    if type(key) is not str:
+        return "not a str"
     if not key:
         return "empty"
     if len(key) > MAX_KEY_BYTES:
@@ -323,31 +328,34 @@ def encode_body(operations: Sequence[Operation]) -> bytes:
     """
     rows: list[object] = []
     for index, operation in enumerate(operations):
-        row = operation.wire()
         problem = _problem(operation, index)
         if problem:
-            raise InvalidValueError(f"operation {index}, {type(operation).__name__}: {problem}")
-        rows.append(row)
-    return canonical.encode(rows)
+            raise InvalidValueError(f"operations[{index}], {operation!r}: {problem}")
+        rows.append(operation.wire())
+    return canonical.encode(rows, name="operations")
 
 
 def decode_body(body: bytes) -> list[Operation]:
     """The operations of a body. Raises `Reject` (body_invalid) for anything but a canonical one."""
-    rows = canonical.decode(body)
-    if type(rows) is not list:
+    rows = canonical.decode_loosely(body)
+    if not isinstance(rows, list):
         raise _invalid("a body is an array")
-    assert isinstance(rows, list)
     operations: list[Operation] = []
     for index, row in enumerate(rows):
         if not isinstance(row, list):
             raise _invalid(f"operation {index}: not an array")
         operation = _from_wire(row)
         if operation is None:
-            raise _invalid(f"operation {index}: not of a known shape")
+            raise _invalid(f"operation {index}: not of the shape of its kind")
         problem = _problem(operation, index)
         if problem:
             raise _invalid(f"operation {index}: {problem}")
+        if not isinstance(operation, TextInsert | TextDelete) and not canonical.is_canonical(
+            row, _BODY_DEPTH
+        ):
+            raise _invalid(f"operation {index}: a value that has no canonical form")
         operations.append(operation)
+    canonical.check_encoding(rows, body)
     return operations
 
 
@@ -395,7 +403,7 @@ def _from_wire(row: list[object]) -> Operation | None:
         if size != 4 or type(row[2]) is not bytes:
             return None
         return ListInsert(key, row[2], row[3])
-    if kind == LIST_MOVE or kind == LIST_UPDATE or kind == LIST_DELETE:
+    if LIST_MOVE <= kind <= LIST_DELETE:
         item = _item_from_wire(row[2]) if size > 2 else None
         if item is None:
             return None
@@ -421,27 +429,27 @@ def _item_from_wire(field: object) -> ItemReference | None:
 
 
 def _problem(operation: Operation, index: int) -> str:
-    """What is wrong with the fields of the operation at ``index``, or nothing."""
+    """What is wrong with the fields of the operation at ``index``, or nothing.
+
+    Types are looked at too: uncompiled classes take what they are given.
+    """
     problem = _key_problem(operation.key)
     if problem:
         return f"key {operation.key!r}: {problem}"
     if isinstance(operation, TextInsert):
-        if not operation.text:
-            return "empty text"
+        if type(operation.text) is not str or not operation.text:
+            return "text is not a str of at least one character"
         return _unsigned_problem("position", operation.position, 0)
     if isinstance(operation, TextDelete):
-        return _unsigned_problem("position", operation.position, 0) or _unsigned_problem(
-            "length", operation.length, 1
-        )
+        problem = _unsigned_problem("position", operation.position, 0)
+        return problem or _unsigned_problem("length", operation.length, 1)
+    if isinstance(operation, MapSet | MapDelete):
+        return ""
     if isinstance(operation, MapSetBlob):
-        if len(operation.hash) != BLOB_HASH_BYTES:
-            return f"a blob's hash has {BLOB_HASH_BYTES} bytes"
-        if len(operation.media_type.encode(errors="replace")) > MAX_MEDIA_TYPE_BYTES:
-            return f"media type longer than {MAX_MEDIA_TYPE_BYTES} bytes"
-        return _unsigned_problem("size", operation.size_bytes, 0)
+        return _blob_problem(operation)
     if isinstance(operation, CounterAdd):
         if type(operation.amount) is not int or operation.amount == 0:
-            return "amount is not an integer other than 0"
+            return "amount is not an int other than 0"
         if abs(operation.amount) > MAX_COUNTER_AMOUNT:
             return f"amount beyond {MAX_COUNTER_AMOUNT}"
         return ""
@@ -451,30 +459,39 @@ def _problem(operation: Operation, index: int) -> str:
         return _item_problem(operation.item, index) or _position_problem(operation.position)
     if isinstance(operation, ListUpdate | ListDelete):
         return _item_problem(operation.item, index)
-    if isinstance(operation, UnknownOperation):
-        if type(operation.kind) is not int or not FIRST_UNKNOWN_KIND <= operation.kind <= MAX_KIND:
-            return f"kind {operation.kind} outside {FIRST_UNKNOWN_KIND}..{MAX_KIND}"
-        return ""
+    if type(operation.kind) is not int or not FIRST_UNKNOWN_KIND <= operation.kind <= MAX_KIND:
+        return f"kind {operation.kind!r} is not an int in {FIRST_UNKNOWN_KIND}..{MAX_KIND}"
     return ""
 
 
 def _unsigned_problem(name: str, value: int, least: int) -> str:
     if type(value) is not int or not least <= value <= MAX_UNSIGNED:
-        return f"{name} {value!r} is not an integer of at least {least}"
+        return f"{name} {value!r} is not an int in {least}..2^64-1"
     return ""
 
 
+def _blob_problem(operation: MapSetBlob) -> str:
+    if type(operation.hash) is not bytes or len(operation.hash) != BLOB_HASH_BYTES:
+        return f"a blob's hash is {BLOB_HASH_BYTES} bytes"
+    media_type = operation.media_type
+    if type(media_type) is not str:
+        return "media type is not a str"
+    if len(media_type.encode(errors="replace")) > MAX_MEDIA_TYPE_BYTES:
+        return f"media type longer than {MAX_MEDIA_TYPE_BYTES} bytes"
+    return _unsigned_problem("size", operation.size_bytes, 0)
+
+
 def _position_problem(position: bytes) -> str:
-    if not 1 <= len(position) <= MAX_LIST_POSITION_BYTES:
-        return f"a list position has 1 to {MAX_LIST_POSITION_BYTES} bytes"
+    if type(position) is not bytes or not 1 <= len(position) <= MAX_LIST_POSITION_BYTES:
+        return f"a list position is 1 to {MAX_LIST_POSITION_BYTES} bytes"
     return ""
 
 
 def _item_problem(item: ItemReference, index: int) -> str:
     if item.node is None:
         if type(item.operation_index) is not int or not 0 <= item.operation_index < index:
-            return "an item of this node is named by the index of an earlier operation"
+            return "an item of the same node is named by the index of an earlier operation"
         return ""
-    if len(item.node) != NODE_ID_BYTES:
-        return f"an item's node id has {NODE_ID_BYTES} bytes"
+    if type(item.node) is not bytes or len(item.node) != NODE_ID_BYTES:
+        return f"an item's node id is {NODE_ID_BYTES} bytes"
     return _unsigned_problem("item's operation index", item.operation_index, 0)

@@ -31,7 +31,7 @@ class PackBlocks:
 
     __slots__ = ("bodies", "columns", "count", "hashes", "headers", "signatures")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one a block
         self,
         count: int,
         columns: bool,

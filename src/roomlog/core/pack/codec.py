@@ -5,10 +5,15 @@ from typing import Final
 
 from roomlog.core.node import Node, NodeHasher
 from roomlog.core.pack.blocks import Layout, PackBlocks
+from roomlog.core.pack.body_columns import BodyColumnsWriter
+from roomlog.core.pack.columns import decode_columns
+from roomlog.core.pack.header_columns import encode_header_columns, fits_columns
 from roomlog.core.pack.rows import decode_rows, encode_body_rows, encode_header_rows
 from roomlog.core.pack.varint import broken
 
 DEFAULT_MAX_NODES: Final = 4096
+COLUMNS_FROM_NODES: Final = 30
+"""Fewer nodes are smaller as rows (measured)."""
 
 
 def encode_pack(
@@ -21,24 +26,37 @@ def encode_pack(
     """Write ``nodes``, parents before children, all of one lineage.
 
     Without ``signatures`` or ``bodies`` that block is left out. A node that has no body goes by
-    its body hash. ``layout`` None lets the number of nodes decide.
+    its body hash. ``layout`` None chooses what is smaller, and rows for what columns cannot hold.
 
-    Raises ValueError when signatures are asked for and a node has none.
+    Raises ValueError when signatures are asked for and a node has none, and when columns are
+    asked for and cannot hold the nodes.
     """
-    signature_block: bytes | None = None
-    if signatures:
-        parts: list[bytes] = []
-        for node in nodes:
-            if node.signature is None:
-                raise ValueError(f"node {node.id.hex()} is unsigned")
-            parts.append(node.signature)
-        signature_block = b"".join(parts)
+    signature_block = _signature_block(nodes) if signatures else None
     hash_block: bytes | None = None
-    if not bodies or any(node.body is None for node in nodes):
+    if not bodies or _lacks_body(nodes):
         hash_block = b"".join([node.body_hash for node in nodes])
-    body_block = encode_body_rows(nodes) if bodies else None
+    count = len(nodes)
+    if layout == Layout.COLUMNS or (layout is None and count >= COLUMNS_FROM_NODES):
+        if _fit_columns(nodes):
+            body_columns = _body_columns(nodes) if bodies else None
+            if body_columns is not None or not bodies:
+                return PackBlocks(
+                    count,
+                    True,
+                    encode_header_columns(nodes),
+                    signature_block,
+                    body_columns,
+                    hash_block,
+                ).encode()
+        if layout == Layout.COLUMNS:
+            raise ValueError("columns cannot hold these nodes")
     return PackBlocks(
-        len(nodes), False, encode_header_rows(nodes), signature_block, body_block, hash_block
+        count,
+        False,
+        encode_header_rows(nodes),
+        signature_block,
+        encode_body_rows(nodes) if bodies else None,
+        hash_block,
     ).encode()
 
 
@@ -54,5 +72,31 @@ def decode_pack(
     if blocks.count > max_nodes:
         raise broken(f"more than {max_nodes} nodes")
     if blocks.columns:
-        raise broken("columns are unknown")
+        return decode_columns(blocks, hasher)
     return decode_rows(blocks, hasher)
+
+
+def _signature_block(nodes: Sequence[Node]) -> bytes:
+    signatures: list[bytes] = []
+    for node in nodes:
+        signature = node.signature
+        if signature is None:
+            raise ValueError(f"node {node.id.hex()} is unsigned")
+        signatures.append(signature)
+    return b"".join(signatures)
+
+
+def _lacks_body(nodes: Sequence[Node]) -> bool:
+    return any(node.body is None for node in nodes)
+
+
+def _fit_columns(nodes: Sequence[Node]) -> bool:
+    return all(fits_columns(node) for node in nodes)
+
+
+def _body_columns(nodes: Sequence[Node]) -> bytes | None:
+    writer = BodyColumnsWriter()
+    for node in nodes:
+        if not writer.add(node):
+            return None
+    return writer.encode()

@@ -1,4 +1,4 @@
-"""The rows layout: each node's header without its body hash, each body, by length."""
+"""The rows layout: each node's header without its body hash, and each body, by length."""
 
 from collections.abc import Sequence
 
@@ -14,24 +14,27 @@ def encode_header_rows(nodes: Sequence[Node]) -> bytes:
     """The headers block."""
     out = bytearray()
     for node in nodes:
-        prefix = node.header()[:-HASH_BYTES]
-        append_uvarint(out, len(prefix))
-        out += prefix
+        header = node.header()
+        append_uvarint(out, len(header) - HASH_BYTES)
+        out += header[:-HASH_BYTES]
     return bytes(out)
 
 
 def encode_body_rows(nodes: Sequence[Node]) -> bytes:
-    """The bodies block; the body of a node without one is written empty."""
+    """The bodies block. Lengths are one more than they are; zero is a body left out."""
     out = bytearray()
     for node in nodes:
-        body = node.body or b""
-        append_uvarint(out, len(body))
-        out += body
+        body = node.body
+        if body is None:
+            out.append(0)
+        else:
+            append_uvarint(out, len(body) + 1)
+            out += body
     return bytes(out)
 
 
 def decode_rows(blocks: PackBlocks, hasher: NodeHasher) -> list[Node]:
-    """The nodes of a rows pack; a malformed one carries its fault."""
+    """The nodes of a rows pack; a malformed one carries its fault. Raises `Reject`."""
     headers = Reader(blocks.headers, 0, len(blocks.headers))
     bodies_block = blocks.bodies
     bodies = None if bodies_block is None else Reader(bodies_block, 0, len(bodies_block))
@@ -42,12 +45,12 @@ def decode_rows(blocks: PackBlocks, hasher: NodeHasher) -> list[Node]:
         prefix = headers.take(headers.uvarint())
         body: bytes | None = None
         if bodies is not None:
-            body = bodies.take(bodies.uvarint())
+            size = bodies.uvarint()
+            if size:
+                body = bodies.take(size - 1)
         sent_hash: bytes | None = None
         if hashes is not None:
             sent_hash = hashes[HASH_BYTES * index : HASH_BYTES * (index + 1)]
-            if body == b"":
-                body = None
         signature: bytes | None = None
         if signatures is not None:
             signature = signatures[SIGNATURE_BYTES * index : SIGNATURE_BYTES * (index + 1)]
@@ -70,17 +73,19 @@ def _node(
         body_hash = hasher.body_hash(body)
         if sent_hash is not None and sent_hash != body_hash:
             body_hash = sent_hash
-            fault = Reject(RejectClass.HASH_MISMATCH, "the body is not the one of its hash")
+            fault = Reject(RejectClass.HASH_MISMATCH, "not the body of its hash")
     elif sent_hash is not None:
         body_hash = sent_hash
     else:
         raise broken("a node without body and hash")
     header = prefix + body_hash
+    malformed: bytes | None = None
     try:
         kind, author, clock, parents = parse_header_prefix(prefix)
     except Reject as reject:
         kind, author, clock, parents = 0, b"", 0, ()
         fault = reject
+        malformed = header
     return Node(
         hasher.node_id(header),
         author,
@@ -91,6 +96,6 @@ def _node(
         body,
         signature,
         None,
-        header,
+        malformed,
         fault,
     )

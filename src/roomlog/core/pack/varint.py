@@ -43,6 +43,9 @@ class Reader:
         data = self.data
         position = self.position
         end = self.end
+        if position < end and data[position] < 0x80:
+            self.position = position + 1
+            return data[position]
         value = 0
         shift = 0
         while True:
@@ -52,7 +55,7 @@ class Reader:
             position += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
-                if byte == 0 and shift:
+                if byte == 0:
                     raise broken("integer not in its shortest form")
                 break
             shift += 7
@@ -63,6 +66,13 @@ class Reader:
         self.position = position
         return value
 
+    def bounded_count(self, element_bytes: int) -> int:
+        """The next integer, a number of elements of at least ``element_bytes`` that follow."""
+        count = self.uvarint()
+        if count > (self.end - self.position) // element_bytes:
+            raise broken("cut short")
+        return count
+
     def take(self, size: int) -> bytes:
         """The next ``size`` bytes."""
         start = self.position
@@ -70,6 +80,22 @@ class Reader:
             raise broken("cut short")
         self.position = start + size
         return self.data[start : start + size]
+
+    def byte(self) -> int:
+        """The next byte."""
+        position = self.position
+        if position >= self.end:
+            raise broken("cut short")
+        self.position = position + 1
+        return self.data[position]
+
+    def sub_reader(self, size: int) -> "Reader":
+        """A reader of the next ``size`` bytes, which this one steps over."""
+        start = self.position
+        if size > self.end - start:
+            raise broken("cut short")
+        self.position = start + size
+        return Reader(self.data, start, start + size)
 
     def finish(self) -> None:
         """Raise `Reject` unless everything was read."""
