@@ -1,4 +1,4 @@
-"""What an append must be before any backend writes it, and where a pack's headers end."""
+"""What a room and an append must be before any backend writes them; where headers end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from roomlog.store.interface import (
     NODE_ID_BYTES,
     SUBMITTER_BYTES,
     Append,
+    NewRoom,
 )
 
 PACK_FORMAT = 1
@@ -51,6 +52,17 @@ def fault_of(append: Append) -> str | None:
         head_bytes_of(append.pack)
     except ValueError as fault:
         return str(fault)
+    return None
+
+
+def room_fault_of(room: NewRoom) -> str | None:
+    """What is wrong with a room to create, None when nothing is."""
+    if not room.room_id or not room.room_id.isascii():
+        return f"{room.room_id!r} is no room id"
+    if len(room.lineage) != LINEAGE_BYTES or len(room.epoch) != EPOCH_BYTES:
+        return f"a room needs {LINEAGE_BYTES} bytes of lineage and {EPOCH_BYTES} of epoch"
+    if abs(room.created_ms) > MAX_INTEGER:
+        return "a time must fit in 63 bits"
     return None
 
 

@@ -172,6 +172,8 @@ class NodeStore(Protocol):
     def create_rooms(self, rooms: Sequence[NewRoom]) -> list[StoredRoom | Exception]:
         """Create rooms durably; for each the room, `RoomExists` or `StoreUnavailable`.
 
+        A ValueError is given for what is no room: another length of lineage or epoch.
+
         After `StoreUnavailable` the room may exist none the less: open it before creating it again.
         """
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import final
 
-from roomlog.store.append_check import fault_of, head_bytes_of
+from roomlog.store.append_check import fault_of, head_bytes_of, room_fault_of
 from roomlog.store.errors import RoomExists, RoomUnknown, StoreUnavailable
 from roomlog.store.interface import (
     COMMITTED,
@@ -81,6 +81,8 @@ class MemoryStore:
             for room in rooms:
                 if self._closed:
                     results.append(StoreUnavailable("the store is closed"))
+                elif (fault := room_fault_of(room)) is not None:
+                    results.append(ValueError(fault))
                 elif room.room_id in self._logs:
                     results.append(RoomExists(room.room_id))
                 else:

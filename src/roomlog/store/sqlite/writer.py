@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
-from roomlog.store.append_check import fault_of
+from roomlog.store.append_check import fault_of, room_fault_of
 from roomlog.store.errors import RoomExists, StoreError, StoreUnavailable
 from roomlog.store.interface import (
     COMMITTED,
@@ -323,6 +323,9 @@ def _insert(
 
 
 def _insert_room(connection: Connection, room: NewRoom) -> StoredRoom | Exception:
+    fault = room_fault_of(room)
+    if fault is not None:
+        return ValueError(fault)
     inserted = connection.execute(
         "INSERT INTO room (room_id, lineage, epoch, created_ms, checksum) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (room_id) DO NOTHING",
