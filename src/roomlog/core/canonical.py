@@ -24,16 +24,18 @@ _NAN_BYTES: Final = bytes.fromhex("7ff8000000000000")
 _NAN: Final = _FLOAT64.unpack(_NAN_BYTES)[0]
 
 # "deterministic" sorts map keys by their UTF-8 bytes.
-_encode = msgspec.msgpack.Encoder(order="deterministic").encode
-_decode = msgspec.msgpack.Decoder().decode
+_encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
+_decode: Final = msgspec.msgpack.Decoder().decode
 
 
-def encode(value: object, *, enclosing_depth: int = 0, name: str = "value") -> bytes:
+def encode(
+    value: object, *, enclosing_depth: int = 0, name: str = "value", is_checked: bool = False
+) -> bytes:
     """Encode ``value`` in its one canonical form.
 
     Takes None, bool, int, float, str, bytes, list, tuple (as a list) and dict with str keys, of
     exactly these types. ``enclosing_depth`` is the number of containers the value will lie in;
-    ``name`` is what errors call it.
+    ``name`` is what errors call it. ``is_checked`` says that `is_canonical` holds already.
 
     Raises `InvalidTypeError` or `InvalidValueError`, naming the place in the value, for what has
     no canonical form.
@@ -41,7 +43,7 @@ def encode(value: object, *, enclosing_depth: int = 0, name: str = "value") -> b
     >>> encode({"b": 1, "a": [None, 2.5]}).hex()
     '82a16192c0cb4004000000000000a16201'
     """
-    if is_canonical(value, enclosing_depth):
+    if is_checked or is_canonical(value, enclosing_depth):
         try:
             return _encode(value)
         except UnicodeEncodeError:

@@ -7,7 +7,7 @@ not nodes. The representation follows diamond-types
 """
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final, final
 
@@ -15,14 +15,33 @@ _ONLY_A: Final = 0
 _ONLY_B: Final = 1
 _SHARED: Final = 2
 
+_YES: Final = 1
+_NO: Final = 0
+_UNDECIDED: Final = -1
+_UNBOUNDED: Final = -1
+
 
 @final
 class Graph:
     """Ids, authors, clocks and parents of nodes, and questions about their order."""
 
+    __slots__ = (
+        "_author_starts",
+        "_authors",
+        "_clocks",
+        "_entry_parents",
+        "_frontier",
+        "_ids",
+        "_index",
+        "_last_author",
+        "_last_id",
+        "_last_start",
+        "_shadows",
+        "_starts",
+    )
+
     def __init__(self) -> None:
-        self.frontier: list[int] = []
-        """Heads, ascending. Not to be changed."""
+        self._frontier: list[int] = []
         self._index: dict[bytes, int] = {}
         self._ids: list[bytes] = []
         self._clocks = array("Q")
@@ -31,6 +50,9 @@ class Graph:
         self._starts: list[int] = []
         self._entry_parents: list[tuple[int, ...]] = []
         self._shadows: list[int] = []
+        self._last_id = b""
+        self._last_author = b""
+        self._last_start = 0
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -38,40 +60,66 @@ class Graph:
     def __contains__(self, node_id: bytes) -> bool:
         return node_id in self._index
 
+    @property
+    def frontier(self) -> list[int]:
+        """The heads, ascending: a copy."""
+        return self._frontier.copy()
+
     def add(self, node_id: bytes, author: bytes, clock: int, parents: Sequence[bytes]) -> int:
         """Add a node after its parents and return its LV; the old LV when it is known already.
 
         Raises KeyError when a parent is unknown; then nothing has changed.
         """
-        known = self._index.get(node_id, -1)
-        if known >= 0:
-            return known
-        index = self._index
-        parent_lvs = sorted({index[parent] for parent in parents})
         lv = len(self._ids)
-        index[node_id] = lv
+        index = self._index
+        if len(parents) == 1 and parents[0] == self._last_id:
+            # On top of the newest node, which is always a head and the last of the frontier.
+            known = index.setdefault(node_id, lv)
+            if known != lv:
+                return known
+            self._frontier[-1] = lv
+        else:
+            known = index.get(node_id, -1)
+            if known >= 0:
+                return known
+            self._start_entry(lv, sorted({index[parent] for parent in parents}))
+            index[node_id] = lv
+        self._last_id = node_id
         self._ids.append(node_id)
         self._clocks.append(clock)
-        if not self._authors or self._authors[-1] != author:
+        if author != self._last_author:
+            self._last_author = author
             self._author_starts.append(lv)
             self._authors.append(author)
-        if not (len(parent_lvs) == 1 and parent_lvs[0] == lv - 1):
-            self._starts.append(lv)
-            self._entry_parents.append(tuple(parent_lvs))
-            self._shadows.append(self._shadow(lv, parent_lvs))
-        if parent_lvs == self.frontier:
-            self.frontier = [lv]
-        else:
-            self.frontier = [head for head in self.frontier if head not in parent_lvs]
-            self.frontier.append(lv)
         return lv
+
+    def _start_entry(self, lv: int, parents: list[int]) -> None:
+        self._starts.append(lv)
+        self._last_start = lv
+        self._entry_parents.append(tuple(parents))
+        self._shadows.append(self._shadow(lv, parents))
+        frontier = self._frontier
+        if parents == frontier:
+            frontier.clear()
+        else:
+            for parent in parents:
+                position = bisect_left(frontier, parent)
+                if position < len(frontier) and frontier[position] == parent:
+                    del frontier[position]
+        frontier.append(lv)
 
     def _shadow(self, start: int, parents: list[int]) -> int:
         """The least LV from which on everything before ``start`` is an ancestor of it."""
         shadow = start
         while shadow > 0 and shadow - 1 in parents:
-            shadow = self._shadows[bisect_right(self._starts, shadow - 1) - 1]
+            shadow = self._shadows[self._entry_index(shadow - 1)]
         return shadow
+
+    def _entry_index(self, lv: int) -> int:
+        """The index of the entry that ``lv`` lies in; questions are mostly about the newest."""
+        if lv >= self._last_start:
+            return len(self._starts) - 1
+        return bisect_right(self._starts, lv) - 1
 
     def index_of(self, node_id: bytes) -> int:
         """The LV of a node, or -1 when it is unknown."""
@@ -91,49 +139,67 @@ class Graph:
 
     def parents_of(self, lv: int) -> tuple[int, ...]:
         """The LVs of a node's parents, ascending."""
-        entry = bisect_right(self._starts, lv) - 1
+        entry = self._entry_index(lv)
         if self._starts[entry] == lv:
             return self._entry_parents[entry]
         return (lv - 1,)
 
     def entry_of(self, lv: int) -> tuple[int, int, tuple[int, ...]]:
         """The linear chain ``lv`` lies in: start, end (not in it), parents of its start."""
-        entry = bisect_right(self._starts, lv) - 1
+        entry = self._entry_index(lv)
         following = entry + 1
         end = self._starts[following] if following < len(self._starts) else len(self._ids)
         return self._starts[entry], end, self._entry_parents[entry]
 
     def frontier_ids(self) -> list[bytes]:
         """The ids of the heads, ascending as bytes."""
-        return sorted([self._ids[lv] for lv in self.frontier])
+        return sorted([self._ids[lv] for lv in self._frontier])
 
     def is_ancestor(self, a: int, b: int) -> bool:
         """Whether ``a`` is ``b`` or lies in its history. O(1) on a linear run."""
         if a >= b:
             return a == b
-        return self._reaches([b], a)
+        entry = self._entry_index(b)
+        if a >= self._shadows[entry]:
+            return True
+        return self._reaches(_at_least(self._entry_parents[entry], a), a, _UNBOUNDED) == _YES
 
     def contains(self, version: Sequence[int], lv: int) -> bool:
         """Whether ``lv`` is in the history of ``version`` (its own nodes count)."""
-        return self._reaches([head for head in version if head >= lv], lv)
+        return self.contains_within(version, lv, _UNBOUNDED) == _YES
 
-    def _reaches(self, heads: list[int], target: int) -> bool:
-        """Whether ``target`` is at or below one of ``heads``, none of which is less."""
-        queue = sorted(heads)
+    def contains_within(self, version: Sequence[int], lv: int, max_entries: int) -> int:
+        """As `contains`, 1 or 0; -1 when more than ``max_entries`` entries had to be walked."""
+        if len(version) == 1:
+            head = version[0]
+            if lv >= head:
+                return _YES if lv == head else _NO
+            if lv >= self._shadows[self._entry_index(head)]:
+                return _YES
+        return self._reaches(_at_least(version, lv), lv, max_entries)
+
+    def _reaches(self, queue: list[int], target: int, max_entries: int) -> int:
+        """Whether ``target`` is at or below a node of ``queue``, none of which is less.
+
+        ``queue`` is ascending and used up.
+        """
         while queue:
             lv = queue.pop()
             if lv == target:
-                return True
-            entry = bisect_right(self._starts, lv) - 1
+                return _YES
+            entry = self._entry_index(lv)
             if target >= self._shadows[entry]:
-                return True
+                return _YES
+            if max_entries == 0:
+                return _UNDECIDED
+            max_entries -= 1
             start = self._starts[entry]
             while queue and queue[-1] >= start:
                 queue.pop()
             for parent in self._entry_parents[entry]:
                 if parent >= target:
                     _insert_once(queue, parent)
-        return False
+        return _NO
 
     def diff(
         self, a: Sequence[int], b: Sequence[int]
@@ -156,7 +222,7 @@ class Graph:
             flag = flags.pop(lv)
             if flag != _SHARED:
                 unshared -= 1
-            entry = bisect_right(self._starts, lv) - 1
+            entry = self._entry_index(lv)
             start = self._starts[entry]
             # Whatever of the queue lies in the same chain splits it into runs of one flag.
             while queue and queue[-1] >= start:
@@ -208,7 +274,7 @@ class Graph:
             else:
                 lv = below.pop()
                 from_head = False
-            entry = bisect_right(self._starts, lv) - 1
+            entry = self._entry_index(lv)
             start = self._starts[entry]
             last = lv if from_head else lv + 1
             while candidates and start <= candidates[-1] < last:
@@ -222,10 +288,22 @@ class Graph:
         return heads
 
 
+def _at_least(lvs: Sequence[int], least: int) -> list[int]:
+    """Those of ``lvs`` not below ``least``, ascending and once each."""
+    kept: list[int] = []
+    for lv in lvs:
+        if lv >= least:
+            _insert_once(kept, lv)
+    return kept
+
+
 def _insert_once(queue: list[int], lv: int) -> None:
     """Put ``lv`` into the ascending ``queue`` unless it is there."""
-    position = bisect_right(queue, lv)
-    if position == 0 or queue[position - 1] != lv:
+    if not queue or queue[-1] < lv:
+        queue.append(lv)
+        return
+    position = bisect_left(queue, lv)
+    if queue[position] != lv:
         queue.insert(position, lv)
 
 

@@ -21,7 +21,11 @@ FIXED_PREFIX_BYTES: Final = 43
 """Version, kind, author, clock and parent count."""
 
 _PREFIX: Final = struct.Struct(">BB32sQB")
-_WITH_ONE_PARENT: Final = struct.Struct(">BB32sQB32s32s")
+# Bound methods: looking one up costs as much as the call.
+_pack_prefix: Final = _PREFIX.pack
+_unpack_prefix: Final = _PREFIX.unpack_from
+_pack_with_one_parent: Final = struct.Struct(">BB32sQB32s32s").pack
+_NODE: Final = Purpose.NODE
 
 
 @final
@@ -126,8 +130,8 @@ def encode_header(
 ) -> bytes:
     """The one header of these fields, version 1. ``parents`` are in ascending order already."""
     if len(parents) == 1:
-        return _WITH_ONE_PARENT.pack(HEADER_VERSION, kind, author, clock, 1, parents[0], body_hash)
-    prefix = _PREFIX.pack(HEADER_VERSION, kind, author, clock, len(parents))
+        return _pack_with_one_parent(HEADER_VERSION, kind, author, clock, 1, parents[0], body_hash)
+    prefix = _pack_prefix(HEADER_VERSION, kind, author, clock, len(parents))
     return b"".join((prefix, *parents, body_hash))
 
 
@@ -166,7 +170,7 @@ def make_node(  # noqa: PLR0917
     if len(header) + len(body) > MAX_NODE_BYTES:
         raise NodeTooLargeError(len(header) + len(body), MAX_NODE_BYTES)
     node_id = hasher.node_id(header)
-    signature = None if signer is None else signer.sign(Purpose.NODE, node_id)
+    signature = None if signer is None else signer.sign(_NODE, node_id)
     return Node(node_id, author, clock, kind, ordered, body_hash, body, signature, list(operations))
 
 
@@ -196,7 +200,7 @@ def check_signature(node: Node) -> None:
     signature = node.signature
     if signature is None:
         raise Reject(RejectClass.SIGNATURE_MISSING, "the node came unsigned")
-    if not verify(node.author, Purpose.NODE, node.id, signature):
+    if not verify(node.author, _NODE, node.id, signature):
         raise Reject(RejectClass.SIGNATURE_INVALID, "not the author's signature of this node")
 
 
@@ -210,7 +214,7 @@ def parse_header_prefix(prefix: bytes) -> tuple[int, bytes, int, tuple[bytes, ..
         raise Reject(RejectClass.VERSION_UNSUPPORTED, "another header version")
     if size < FIXED_PREFIX_BYTES or size != FIXED_PREFIX_BYTES + HASH_BYTES * prefix[42]:
         raise Reject(RejectClass.HEADER_INVALID, "header length differs from its parent count")
-    _, kind, author, clock, parent_count = _PREFIX.unpack_from(prefix)
+    _, kind, author, clock, parent_count = _unpack_prefix(prefix)
     if parent_count == 1:
         return kind, author, clock, (prefix[FIXED_PREFIX_BYTES:],)
     parents = [

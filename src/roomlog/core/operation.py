@@ -39,6 +39,11 @@ _BODY_DEPTH: Final = 1
 """An operation lies in the body's array."""
 
 
+# Rooms write the same few keys again and again; the rule is slower than a look-up.
+_MAX_RECENT_KEYS: Final = 1024
+_recently_valid_keys: Final[set[str]] = set()
+
+
 def check_key(key: str) -> None:
     """Raise `InvalidValueError` unless ``key`` is a path key.
 
@@ -50,6 +55,17 @@ def check_key(key: str) -> None:
 
 
 def _key_problem(key: str) -> str:
+    if key in _recently_valid_keys:
+        return ""
+    problem = _first_key_problem(key)
+    if not problem:
+        if len(_recently_valid_keys) >= _MAX_RECENT_KEYS:
+            _recently_valid_keys.clear()
+        _recently_valid_keys.add(key)
+    return problem
+
+
+def _first_key_problem(key: str) -> str:
     if type(key) is not str:
         return "not a str"
     if not key:
@@ -327,12 +343,19 @@ def encode_body(operations: Sequence[Operation]) -> bytes:
     be valid.
     """
     rows: list[object] = []
+    only_text = True
     for index, operation in enumerate(operations):
         problem = _problem(operation, index)
         if problem:
             raise InvalidValueError(f"operations[{index}], {operation!r}: {problem}")
-        rows.append(operation.wire())
-    return canonical.encode(rows, name="operations")
+        if isinstance(operation, TextInsert):
+            rows.append([TEXT_INSERT, operation.key, operation.position, operation.text])
+        elif isinstance(operation, TextDelete):
+            rows.append([TEXT_DELETE, operation.key, operation.position, operation.length])
+        else:
+            only_text = False
+            rows.append(operation.wire())
+    return canonical.encode(rows, name="operations", is_checked=only_text)
 
 
 def decode_body(body: bytes) -> list[Operation]:

@@ -2,9 +2,12 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import final
+from typing import Final, final
 
 from roomlog.core.graph import Graph
+
+_MAX_WALK: Final = 16
+"""Entries walked before the remembered way is taken."""
 
 
 @final
@@ -15,38 +18,67 @@ class KeyProjection:
     run-length entry of the graph is asked once and remembered.
     """
 
-    __slots__ = ("_below_entry", "_touched", "heads")
+    __slots__ = ("_answer", "_asked", "_below_entry", "_heads", "_last", "_touched")
 
     def __init__(self) -> None:
-        self.heads: list[int] = []
-        """Maximal touching nodes, ascending. Not to be changed."""
+        self._heads: list[int] = []
         self._touched: list[int] = []
+        self._last = -1
         self._below_entry: dict[int, list[int]] = {}
+        self._asked = -1
+        self._answer: list[int] = []
 
     def __len__(self) -> int:
         return len(self._touched)
 
+    @property
+    def heads(self) -> list[int]:
+        """The maximal touching nodes, ascending: a copy."""
+        return self._heads.copy()
+
     def add(self, graph: Graph, lv: int) -> None:
         """Say that node ``lv``, greater than all before, touches the key."""
-        if self._touched and self._touched[-1] >= lv:
+        if lv <= self._last:
             raise ValueError("touching nodes are added in ascending order")
-        self.heads = [head for head in self.heads if not graph.is_ancestor(head, lv)]
-        self.heads.append(lv)
+        heads = self._heads
+        below = self._answer if self._asked == lv else self.parents(graph, lv)
+        if below == heads:
+            heads.clear()
+        else:
+            for parent in below:
+                if parent in heads:
+                    heads.remove(parent)
+        heads.append(lv)
         self._touched.append(lv)
+        self._last = lv
 
     def parents(self, graph: Graph, lv: int) -> list[int]:
         """The maximal proper ancestors of ``lv`` that touch the key, ascending."""
-        return self.below(graph, graph.parents_of(lv))
+        answer = self.below(graph, graph.parents_of(lv))
+        self._asked = lv
+        self._answer = answer
+        return answer.copy()
 
     def below(self, graph: Graph, version: Sequence[int]) -> list[int]:
         """The maximal nodes at or below ``version`` that touch the key, ascending."""
-        heads = self.heads
-        if all(graph.contains(version, head) for head in heads):
-            return list(heads)
-        found: set[int] = set()
-        for lv in version:
-            found.update(self._below_one(graph, lv))
-        return graph.heads_of(sorted(found))
+        heads = self._heads
+        if len(version) == 1:
+            head = version[0]
+            if head == self._last or head in heads:
+                return [head]
+            if self._all_within(graph, version, heads):
+                return heads.copy()
+            return self._below_one(graph, head).copy()
+        if self._all_within(graph, version, heads):
+            return heads.copy()
+        found: list[int] = []
+        for head in version:
+            found.extend(self._below_one(graph, head))
+        return graph.heads_of(found)
+
+    def _all_within(self, graph: Graph, version: Sequence[int], heads: list[int]) -> bool:
+        """Whether all heads are known to be at or below ``version``; no long walk is made."""
+        return all(graph.contains_within(version, head, _MAX_WALK) == 1 for head in heads)
 
     def _below_one(self, graph: Graph, lv: int) -> list[int]:
         start, _, parents = graph.entry_of(lv)
