@@ -2,5 +2,6 @@
 
 from roomlog.core.crdt.text.document import TextDocument
 from roomlog.core.crdt.text.edit import TextEdit, TextStats
+from roomlog.core.crdt.text.rebase import rebase_edits
 
-__all__ = ["TextDocument", "TextEdit", "TextStats"]
+__all__ = ["TextDocument", "TextEdit", "TextStats", "rebase_edits"]

@@ -15,18 +15,19 @@ _NEVER: Final = 1 << 60  # longer than any document
 class Chain:
     """Nodes each of which is the only child of the one before, as one entry not yet in the history.
 
-    `texts` has, for each operation of the entry, the inserted pieces. `needed` is the length that
+    `texts` has the inserted text of each operation of the entry. `needed` is the length that
     the document must have before the chain for all its edits to be inside; while it is not known,
     the operations count `length_before` from 0.
     """
 
-    __slots__ = ("entry", "members", "needed", "sizes", "texts")
+    __slots__ = ("_pieces", "entry", "members", "needed", "sizes", "texts")
 
     def __init__(self, parents: list[Entry]) -> None:
         self.entry: Entry = Entry(0, parents)
         self.members: list[int] = []  # indices in the batch
         self.sizes: list[int] = []  # local versions of each member
-        self.texts: list[list[str]] = []
+        self.texts: list[str] = []
+        self._pieces: list[str] = []  # of the last operation, while there are several
         self.needed: int = 0
 
     def add(self, member: int, edits: Sequence[TextEdit], length: int) -> int:
@@ -44,7 +45,8 @@ class Chain:
                 self.needed = max(self.needed, position + size - length)
                 entry.append(DELETE, position, size, length)
                 if len(entry.ops) > len(texts):
-                    texts.append([])
+                    self.seal()
+                    texts.append("")
                 length -= size
             else:
                 inserted = edit.inserted
@@ -55,16 +57,24 @@ class Chain:
                 self.needed = max(self.needed, position - length)
                 entry.append(INSERT, position, size, length)
                 if len(entry.ops) > len(texts):
-                    texts.append([inserted])
+                    self.seal()
+                    texts.append(inserted)
                 else:
-                    texts[-1].append(inserted)
+                    self._pieces.append(inserted)
                 length += size
         if entry.end == before:
             entry.append(NOTHING, 0, 1, length)
-            texts.append([])
+            self.seal()
+            texts.append("")
         self.members.append(member)
         self.sizes.append(entry.end - before)
         return length
+
+    def seal(self) -> None:
+        """Join the pieces of the last operation's text."""
+        if self._pieces:
+            self.texts[-1] += "".join(self._pieces)
+            self._pieces.clear()
 
     def settle(self, nodes: Sequence[BatchNode], length: int, start: int) -> None:
         """Fix the length before the chain and its first local version; drop edits outside."""
@@ -73,6 +83,7 @@ class Chain:
             entry.end = 0
             entry.ops = []
             self.texts = []
+            self._pieces.clear()
             self.sizes = []
             members = self.members
             self.members = []
@@ -81,18 +92,20 @@ class Chain:
                 edits: list[TextEdit] = []
                 after = running
                 for edit in nodes[member][2]:
-                    if _inside(edit, after):
+                    if inside(edit, after):
                         edits.append(edit)
                         after += -edit.delete_length or len(edit.inserted)
                 running = self.add(member, edits, running)
         else:
             for op in entry.ops:
                 op.length_before += length
+        self.seal()
         entry.start = start
         entry.end += start
 
 
-def _inside(edit: TextEdit, length: int) -> bool:
+def inside(edit: TextEdit, length: int) -> bool:
+    """Whether an edit has an effect on a document of that length."""
     size = edit.delete_length
     if edit.position < 0 or size < 0 or edit.position + size > length:
         return False

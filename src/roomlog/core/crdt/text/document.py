@@ -241,9 +241,8 @@ class TextDocument:
         at = entry.start
         for index in range(len(entry.ops)):
             op = entry.ops[index]
-            pieces = chain.texts[index]
             if op.kind == INSERT:
-                inserted = pieces[0] if len(pieces) == 1 else "".join(pieces)
+                inserted = chain.texts[index]
                 position = op.position
                 if walker is not None:
                     position = walker.insert(op, position, op.length, at)

@@ -194,6 +194,7 @@ class MergeState:
                 for op in entry.ops:
                     op.run = None
                     op.targets = None
+        walker.take_apart()
         self.walker = None
 
     def measure(self, walker: Walker) -> None:

@@ -17,7 +17,8 @@ class Run:
 
     The first character has the left origin and right parent given here (Fugue; None is the start,
     or the end, of the document). Every later one has its predecessor as left origin and no right
-    parent. `local_version` is that of the first character.
+    parent. `local_version` is that of the first character. `twin` is used by rebasing only: the
+    same characters in the other history.
     """
 
     __slots__ = (
@@ -28,6 +29,7 @@ class Run:
         "right",
         "right_offset",
         "spans",
+        "twin",
     )
 
     def __init__(self, local_version: int, length: int) -> None:
@@ -38,6 +40,7 @@ class Run:
         self.right: Run | None = None
         self.right_offset: int = -1
         self.spans: list[Span] = []
+        self.twin: Run | None = None
 
     def find(self, offset: int) -> int:
         """Index of the span that holds the character at `offset` of this run."""
@@ -59,9 +62,10 @@ class Span:
 
     `state`: 0 not yet inserted in the prepare version, 1 visible there, k + 1 deleted k times.
     `deleted`: whether any walked edit deletes them, that is, not visible in the effect version.
+    `kept_state` is used by rebasing only: the state by kept edits alone.
     """
 
-    __slots__ = ("deleted", "leaf", "length", "offset", "run", "state")
+    __slots__ = ("deleted", "kept_state", "leaf", "length", "offset", "run", "state")
 
     def __init__(self, run: Run, offset: int, length: int, leaf: "Block") -> None:
         self.run: Run = run
@@ -69,6 +73,7 @@ class Span:
         self.length: int = length
         self.state: int = 1
         self.deleted: bool = False
+        self.kept_state: int = 1
         self.leaf: Block = leaf
 
 
@@ -124,6 +129,9 @@ def precedes(first: Span, second: Span) -> bool:
     return False
 
 
+_NOWHERE: Final = Block(True)
+
+
 @final
 class SpanTree:
     """Spans in document order, with a finger on the leaf found last.
@@ -165,6 +173,24 @@ class SpanTree:
             leaf.prepare = length
             leaf.effect = length
             self.span_count = 1
+
+    def take_apart(self) -> None:
+        """Undo the cycles between blocks, spans and runs, so that memory is freed at once."""
+        stack = [self.root]
+        while stack:
+            block = stack.pop()
+            stack.extend(block.kids)
+            block.kids.clear()
+            for span in block.spans:
+                run = span.run
+                run.spans.clear()
+                run.left = None
+                run.right = None
+                run.twin = None
+                span.leaf = _NOWHERE
+            block.spans.clear()
+            block.parent = _NOWHERE
+            block.following = _NOWHERE
 
     def lift_finger(self) -> None:
         """Forget the leaf found last: lengths before it may have changed."""
@@ -213,6 +239,26 @@ class SpanTree:
         self.index = index
         self.offset = rest
         self.effect = effect
+
+    def seek_effect(self, position: int) -> None:
+        """Find the character at `position` of the effect version; it must exist."""
+        block = self.root
+        while not block.is_leaf:
+            for kid in block.kids:  # pragma: no branch
+                if position < kid.effect:
+                    block = kid
+                    break
+                position -= kid.effect
+        index = 0
+        for span in block.spans:  # pragma: no branch
+            if not span.deleted:
+                if position < span.length:
+                    break
+                position -= span.length
+            index += 1
+        self.leaf = block
+        self.index = index
+        self.offset = position
 
     def effect_before(self, span: Span) -> int:
         """Effect length of everything before `span`."""
@@ -270,6 +316,7 @@ class SpanTree:
         right = Span(span.run, span.offset + length, span.length - length, leaf)
         right.state = span.state
         right.deleted = span.deleted
+        right.kept_state = span.kept_state
         span.length = length
         leaf.spans.insert(index + 1, right)
         siblings = span.run.spans

@@ -36,12 +36,12 @@ class Walker:
         "_history",
         "_stats",
         "_tie_break",
-        "_tree",
         "base",
         "base_end",
         "events",
         "removed",
         "spans_at_start",
+        "tree",
         "upto",
         "version",
     )
@@ -57,7 +57,7 @@ class Walker:
         self._history: TextHistory = history
         self._tie_break: Callable[[int], bytes] = tie_break
         self._stats: TextStats = stats
-        self._tree: SpanTree = SpanTree(length)
+        self.tree: SpanTree = SpanTree(length)
         self.base: Entry | None = base
         self.base_end: int = 0
         self.version: list[Entry] = []
@@ -71,14 +71,18 @@ class Walker:
 
     def length(self) -> int:
         """Length of the document in the version the walk stands at."""
-        return self._tree.root.prepare
+        return self.tree.root.prepare
 
     def effect_length(self) -> int:
         """Length of the document with everything walked so far."""
-        return self._tree.root.effect
+        return self.tree.root.effect
+
+    def take_apart(self) -> None:
+        """Free the memory of the walk, which is of no use afterwards."""
+        self.tree.take_apart()
 
     def span_count(self) -> int:
-        return self._tree.span_count
+        return self.tree.span_count
 
     def move(self, parents: list[Entry]) -> None:
         """Stand at another version, all of it walked already."""
@@ -92,7 +96,7 @@ class Walker:
             self._shift_entry(entry, -1)
         for entry in advance:
             self._shift_entry(entry, 1)
-        self._tree.lift_finger()
+        self.tree.lift_finger()
 
     def replay(self, entry: Entry) -> None:
         """Walk a whole entry whose effect is in the visible text already."""
@@ -124,7 +128,7 @@ class Walker:
         run = Run(local_version, length)
         op.run = run
         op.run_offset = 0
-        tree = self._tree
+        tree = self.tree
         effect = 0
         if position == 0:
             tree.rewind()
@@ -167,7 +171,7 @@ class Walker:
 
     def _continue(self, run: Run, length: int) -> int:
         """Insert right after the last character of `run`, which its author has just written."""
-        tree = self._tree
+        tree = self.tree
         last = run.spans[-1]
         leaf = last.leaf
         tree.lift_finger()
@@ -272,7 +276,7 @@ class Walker:
                 at = 0
         new = Span(run, 0, run.length, leaf)
         run.spans.append(new)
-        self._tree.place(leaf, index, new)
+        self.tree.place(leaf, index, new)
         return effect
 
     def _key(self, local_version: int) -> bytes:
@@ -283,7 +287,7 @@ class Walker:
         self.events += length
         removed = self.removed
         removed.clear()
-        tree = self._tree
+        tree = self.tree
         tree.seek(position)
         leaf = tree.leaf
         index = tree.index
@@ -373,9 +377,9 @@ class Walker:
 
     def _cut(self, span: Span, length: int) -> None:
         leaf = span.leaf
-        self._tree.cut(leaf, leaf.index_of(span), length)
+        self.tree.cut(leaf, leaf.index_of(span), length)
         if len(leaf.spans) > LEAF_SPANS:
-            self._tree.relieve(leaf)
+            self.tree.relieve(leaf)
 
 
 def _follows(span: Span, left: Run | None, left_offset: int) -> bool:
