@@ -24,7 +24,11 @@ def loro_batch() -> Figures:
         document.import_batch(updates)
         content = document.get_text(peers.TEXT).to_string()
     assert content == trace["endContent"]
-    return {"seconds": watch.seconds, "update_bytes": sum(map(len, updates))}
+    return {
+        "seconds": watch.seconds,
+        "cpu_seconds": watch.cpu_seconds,
+        "update_bytes": sum(map(len, updates)),
+    }
 
 
 def pycrdt_each() -> Figures:
@@ -41,7 +45,11 @@ def pycrdt_each() -> Figures:
             document.apply_update(update)
         content = str(text)
     assert content == trace["endContent"]
-    return {"seconds": watch.seconds, "update_bytes": sum(map(len, updates))}
+    return {
+        "seconds": watch.seconds,
+        "cpu_seconds": watch.cpu_seconds,
+        "update_bytes": sum(map(len, updates)),
+    }
 
 
 def import_batch() -> Figures:
@@ -60,7 +68,7 @@ def import_batch() -> Figures:
         content = str(replica.text(KEY))
     assert content == trace["endContent"]
     assert len(result.accepted) == len(trace["txns"])
-    return {"seconds": watch.seconds, "pack_bytes": len(pack)}
+    return {"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds, "pack_bytes": len(pack)}
 
 
 def import_each() -> Figures:
@@ -81,7 +89,11 @@ def import_each() -> Figures:
             replica.import_pack(pack, verify=False)
         content = str(text)
     assert content == trace["endContent"]
-    return {"seconds": watch.seconds, "pack_bytes": sum(map(len, packs))}
+    return {
+        "seconds": watch.seconds,
+        "cpu_seconds": watch.cpu_seconds,
+        "pack_bytes": sum(map(len, packs)),
+    }
 
 
 def decoded_edits(trace: dict) -> tuple[list, list[bytes]]:
@@ -112,7 +124,7 @@ def walk_batch() -> Figures:
         document.add_nodes(changes)
         content = str(document)
     assert content == trace["endContent"]
-    return {"seconds": watch.seconds}
+    return {"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds}
 
 
 def walk_each() -> Figures:
@@ -126,7 +138,7 @@ def walk_each() -> Figures:
             document.add_node(node, parents, edits)
         content = str(document)
     assert content == trace["endContent"]
-    return {"seconds": watch.seconds}
+    return {"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds}
 
 
 LORO = "loro import_batch"

@@ -24,7 +24,11 @@ def loro() -> Figures:
     with Stopwatch() as watch:
         text = peers.loro_sequential(patches, updates)
     assert text == trace["endContent"]
-    return {"seconds": watch.seconds, "update_bytes": sum(map(len, updates))}
+    return {
+        "seconds": watch.seconds,
+        "cpu_seconds": watch.cpu_seconds,
+        "update_bytes": sum(map(len, updates)),
+    }
 
 
 def roomlog(edits_per_node: int) -> Figures:
@@ -55,6 +59,7 @@ def roomlog(edits_per_node: int) -> Figures:
     assert content == trace["endContent"]
     return {
         "seconds": watch.seconds,
+        "cpu_seconds": watch.cpu_seconds,
         "signing_seconds": signer.seconds,
         "signing_share": signer.seconds / watch.seconds,
         "update_bytes": sum(map(len, packs)),
@@ -81,7 +86,7 @@ def floor(edits_per_node: int) -> Figures:
             node_id = hasher.node_id(header)
             hashing += time.perf_counter() - start
             identity.sign(Purpose.NODE, node_id)
-    return {"seconds": watch.seconds, "hashing_seconds": hashing}
+    return {"seconds": watch.seconds, "cpu_seconds": watch.cpu_seconds, "hashing_seconds": hashing}
 
 
 TEN = f"roomlog, {EDITS_PER_NODE} edits a node"
