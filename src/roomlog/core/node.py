@@ -1,7 +1,7 @@
 """Nodes: header bytes, ids, and the checks that need nothing but the node itself."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
 from roomlog.core.clock import CLOCK_LIMIT
@@ -22,9 +22,9 @@ FIXED_PREFIX_BYTES: Final = 43
 
 _PREFIX: Final = struct.Struct(">BB32sQB")
 # Bound methods: looking one up costs as much as the call.
-_pack_prefix: Final = _PREFIX.pack
+_pack_prefix: Final[Callable[..., bytes]] = _PREFIX.pack
 _unpack_prefix: Final = _PREFIX.unpack_from
-_pack_with_one_parent: Final = struct.Struct(">BB32sQB32s32s").pack
+_pack_with_one_parent: Final[Callable[..., bytes]] = struct.Struct(">BB32sQB32s32s").pack
 _NODE: Final = Purpose.NODE
 
 
@@ -115,6 +115,16 @@ class Node:
             return self._header
         return encode_header(self.kind, self.author, self.clock, self.parents, self.body_hash)
 
+    def header_prefix(self) -> bytes:
+        """The header without its last field, the body hash."""
+        if self._header is not None:
+            return self._header[:-HASH_BYTES]
+        parents = self.parents
+        prefix = _pack_prefix(HEADER_VERSION, self.kind, self.author, self.clock, len(parents))
+        if len(parents) == 1:
+            return prefix + parents[0]
+        return b"".join((prefix, *parents))
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Node) and other.id == self.id
 
@@ -126,7 +136,7 @@ class Node:
 
 
 def encode_header(
-    kind: int, author: bytes, clock: int, parents: Sequence[bytes], body_hash: bytes
+    kind: int, author: bytes, clock: int, parents: tuple[bytes, ...], body_hash: bytes
 ) -> bytes:
     """The one header of these fields, version 1. ``parents`` are in ascending order already."""
     if len(parents) == 1:

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Final, final
 
 from roomlog.core.hashing import HASH_BYTES
-from roomlog.core.pack.varint import Reader, append_uvarint, broken
+from roomlog.core.pack.varint import Reader, broken, uvarint
 from roomlog.core.signing import SIGNATURE_BYTES
 
 FORMAT: Final = 1
@@ -47,14 +47,13 @@ class PackBlocks:
         self.bodies = bodies
         self.hashes = hashes
 
-    @classmethod
-    def parse(cls, data: bytes) -> "PackBlocks":
+    @staticmethod
+    def parse(data: bytes) -> "PackBlocks":
         """Slice a pack into its blocks. Raises `Reject` (invalid_field) for a broken frame."""
         reader = Reader(data, 0, len(data))
-        prefix = reader.take(2)
-        if prefix[0] != FORMAT:
+        if reader.byte() != FORMAT:
             raise broken("another format")
-        flags = prefix[1]
+        flags = reader.byte()
         if flags & ~_KNOWN_FLAGS:
             raise broken("unknown flags")
         if not flags & (BODIES_FLAG | HASHES_FLAG):
@@ -67,7 +66,7 @@ class PackBlocks:
         bodies = reader.take(bodies_length) if flags & BODIES_FLAG else None
         hashes = reader.take(HASH_BYTES * count) if flags & HASHES_FLAG else None
         reader.finish()
-        return cls(count, bool(flags & COLUMNS_FLAG), headers, signatures, bodies, hashes)
+        return PackBlocks(count, bool(flags & COLUMNS_FLAG), headers, signatures, bodies, hashes)
 
     def without_signatures(self) -> "PackBlocks":
         """The same pack unsigned."""
@@ -91,16 +90,14 @@ class PackBlocks:
             flags |= BODIES_FLAG
         if self.hashes is not None:
             flags |= HASHES_FLAG
-        out = bytearray((FORMAT, flags))
-        append_uvarint(out, self.count)
-        append_uvarint(out, len(self.headers))
+        parts = [bytes((FORMAT, flags)), uvarint(self.count), uvarint(len(self.headers))]
         if self.bodies is not None:
-            append_uvarint(out, len(self.bodies))
-        out += self.headers
+            parts.append(uvarint(len(self.bodies)))
+        parts.append(self.headers)
         if self.signatures is not None:
-            out += self.signatures
+            parts.append(self.signatures)
         if self.bodies is not None:
-            out += self.bodies
+            parts.append(self.bodies)
         if self.hashes is not None:
-            out += self.hashes
-        return bytes(out)
+            parts.append(self.hashes)
+        return b"".join(parts)

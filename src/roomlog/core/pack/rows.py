@@ -5,32 +5,32 @@ from collections.abc import Sequence
 from roomlog.core.hashing import HASH_BYTES
 from roomlog.core.node import Node, NodeHasher, parse_header_prefix
 from roomlog.core.pack.blocks import PackBlocks
-from roomlog.core.pack.varint import Reader, append_uvarint, broken
+from roomlog.core.pack.varint import Reader, broken, uvarint
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import SIGNATURE_BYTES
 
 
 def encode_header_rows(nodes: Sequence[Node]) -> bytes:
     """The headers block."""
-    out = bytearray()
+    parts: list[bytes] = []
     for node in nodes:
-        header = node.header()
-        append_uvarint(out, len(header) - HASH_BYTES)
-        out += header[:-HASH_BYTES]
-    return bytes(out)
+        prefix = node.header_prefix()
+        parts.append(uvarint(len(prefix)))
+        parts.append(prefix)
+    return b"".join(parts)
 
 
 def encode_body_rows(nodes: Sequence[Node]) -> bytes:
     """The bodies block. Lengths are one more than they are; zero is a body left out."""
-    out = bytearray()
+    parts: list[bytes] = []
     for node in nodes:
         body = node.body
         if body is None:
-            out.append(0)
+            parts.append(b"\x00")
         else:
-            append_uvarint(out, len(body) + 1)
-            out += body
-    return bytes(out)
+            parts.append(uvarint(len(body) + 1))
+            parts.append(body)
+    return b"".join(parts)
 
 
 def decode_rows(blocks: PackBlocks, hasher: NodeHasher) -> list[Node]:

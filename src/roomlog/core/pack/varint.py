@@ -1,8 +1,10 @@
 """Unsigned LEB128 in its shortest form, at most ten bytes and 64 bits."""
 
-from typing import final
+from typing import Final, final
 
 from roomlog.core.reject import Reject, RejectClass
+
+_ONE_BYTE: Final = [bytes((value,)) for value in range(0x80)]
 
 
 def broken(reason: str) -> Reject:
@@ -22,6 +24,8 @@ def append_uvarint(out: bytearray, value: int) -> None:
 
 def uvarint(value: int) -> bytes:
     """The bytes of ``value`` (0..2^64-1)."""
+    if value < 0x80:
+        return _ONE_BYTE[value]
     out = bytearray()
     append_uvarint(out, value)
     return bytes(out)
