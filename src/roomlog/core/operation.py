@@ -9,6 +9,9 @@ from typing import Final, TypeAlias, final
 
 from roomlog.core import canonical
 from roomlog.core.errors import InvalidValueError
+from roomlog.core.path_key import MAX_KEY_BYTES as MAX_KEY_BYTES  # noqa: PLC0414
+from roomlog.core.path_key import check_key as check_key  # noqa: PLC0414
+from roomlog.core.path_key import key_problem
 from roomlog.core.reject import Reject, RejectClass
 
 MAP_SET: Final = 1
@@ -24,7 +27,6 @@ TEXT_DELETE: Final = 10
 FIRST_UNKNOWN_KIND: Final = 11
 MAX_KIND: Final = 65_535
 
-MAX_KEY_BYTES: Final = 512
 MAX_LIST_POSITION_BYTES: Final = 128
 MAX_MEDIA_TYPE_BYTES: Final = 255
 MAX_COUNTER_AMOUNT: Final = 1 << 53
@@ -37,53 +39,6 @@ EMPTY_BODY: Final = b"\x90"
 
 _BODY_DEPTH: Final = 1
 """An operation lies in the body's array."""
-
-
-# Rooms write the same few keys again and again; the rule is slower than a look-up.
-_MAX_RECENT_KEYS: Final = 1024
-_recently_valid_keys: Final[set[str]] = set()
-
-
-def check_key(key: str) -> None:
-    """Raise `InvalidValueError` unless ``key`` is a path key.
-
-    A path key has 1 to 512 bytes of UTF-8, no NUL and no empty segment between slashes.
-    """
-    problem = _key_problem(key)
-    if problem:
-        raise InvalidValueError(f"key {key!r}: {problem}")
-
-
-def _key_problem(key: str) -> str:
-    if key in _recently_valid_keys:
-        return ""
-    problem = _first_key_problem(key)
-    if not problem:
-        if len(_recently_valid_keys) >= _MAX_RECENT_KEYS:
-            _recently_valid_keys.clear()
-        _recently_valid_keys.add(key)
-    return problem
-
-
-def _first_key_problem(key: str) -> str:
-    if type(key) is not str:
-        return "not a str"
-    if not key:
-        return "empty"
-    if len(key) > MAX_KEY_BYTES:
-        return f"longer than {MAX_KEY_BYTES} bytes"
-    if not key.isascii():
-        try:
-            size_bytes = len(key.encode())
-        except UnicodeEncodeError:
-            return "lone surrogate"
-        if size_bytes > MAX_KEY_BYTES:
-            return f"longer than {MAX_KEY_BYTES} bytes"
-    if "\x00" in key:
-        return "holds a NUL"
-    if key[0] == "/" or key[-1] == "/" or "//" in key:
-        return "an empty segment"
-    return ""
 
 
 @final
@@ -456,7 +411,7 @@ def _problem(operation: Operation, index: int) -> str:
 
     Types are looked at too: uncompiled classes take what they are given.
     """
-    problem = _key_problem(operation.key)
+    problem = key_problem(operation.key)
     if problem:
         return f"key {operation.key!r}: {problem}"
     if isinstance(operation, TextInsert):
