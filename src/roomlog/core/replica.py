@@ -15,19 +15,13 @@ from roomlog.core.errors import InvalidValueError, RoomlogError, UnknownNodeErro
 from roomlog.core.graph import Graph
 from roomlog.core.handles import CounterHandle, ListHandle, MapHandle, TextHandle
 from roomlog.core.hashing import HASH_BYTES, serverless_lineage
-from roomlog.core.node import (
-    CHANGE,
-    MAX_PARENTS,
-    MERGE,
-    Node,
-    NodeHasher,
-    check_node,
-    check_signature,
-    make_node,
-)
+from roomlog.core.intake import ImportResult, Intake, Rejection
+from roomlog.core.node import CHANGE, MAX_PARENTS, MERGE, Node, NodeHasher, make_node
 from roomlog.core.open_edits import OpenEdits, Segment, greatest_clock
 from roomlog.core.operation import Operation
 from roomlog.core.pack import decode_pack, encode_pack, read_pack_file, write_pack_file
+from roomlog.core.reauthor import Drop
+from roomlog.core.rebase import Rebase, rebase
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import Signer
 from roomlog.core.state import State
@@ -43,65 +37,6 @@ PACK_NODES: Final = 4096
 """How many nodes one pack of an export holds at most."""
 
 _ROOM_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
-
-_LASTING: Final = frozenset(
-    (
-        RejectClass.HEADER_INVALID,
-        RejectClass.VERSION_UNSUPPORTED,
-        RejectClass.BODY_INVALID,
-        RejectClass.NODE_TOO_LARGE,
-        RejectClass.CLOCK_BEHIND_PARENT,
-    )
-)
-"""Faults of the bytes that the id covers: no other copy of the node can be better."""
-
-
-@final
-class Rejection:
-    """A node that was refused: its id (b"" for a whole pack), the class and detail."""
-
-    __slots__ = ("detail", "id", "message", "reject_class")
-
-    def __init__(
-        self,
-        id: bytes,
-        reject_class: RejectClass,
-        message: str,
-        detail: dict[str, object],
-    ) -> None:
-        self.id = id
-        self.reject_class = reject_class
-        self.message = message
-        self.detail = detail
-
-    def __repr__(self) -> str:
-        return f"Rejection({self.id.hex()}, {self.reject_class.wire}, {self.message!r})"
-
-
-@final
-class ImportResult:
-    """What became of imported nodes.
-
-    ``accepted`` ids are in the history now, those that had waited from earlier included;
-    ``waiting`` ids miss parents; ``duplicates`` counts nodes that were known or waiting already;
-    ``flushed`` are the replica's own nodes that open edits became before the import.
-    """
-
-    __slots__ = ("accepted", "duplicates", "flushed", "rejected", "waiting")
-
-    def __init__(self) -> None:
-        self.accepted: list[bytes] = []
-        self.waiting: list[bytes] = []
-        self.rejected: list[Rejection] = []
-        self.duplicates = 0
-        self.flushed: list[bytes] = []
-
-    def __repr__(self) -> str:
-        return (
-            f"ImportResult(accepted={len(self.accepted)}, waiting={len(self.waiting)}, "
-            f"rejected={self.rejected!r}, duplicates={self.duplicates}, "
-            f"flushed={len(self.flushed)})"
-        )
 
 
 @final
@@ -139,6 +74,7 @@ class Replica:
         self._hasher = NodeHasher(lineage)
         self._nodes: list[Node] = []
         self._waiting = WaitingNodes()
+        self._intake = Intake(self.graph, self._nodes, self._waiting)
         self._state = State(self.graph)
         self._leaves = StateHasher(self._state)
         self._edits = OpenEdits(
@@ -212,6 +148,10 @@ class Replica:
         One node, except that what exceeds a node's size goes on in further ones, and that more
         than 64 heads are merged first. ``now_ms`` is the wall clock in milliseconds since 1970.
         """
+        return self._commit(now_ms, None)
+
+    def flush(self, now_ms: int | None) -> NodeIds:
+        """`commit`; ``now_ms`` None lets the clock follow the parents alone."""
         return self._commit(now_ms, None)
 
     def commit_on(self, parents: Sequence[bytes], now_ms: int | None) -> NodeIds:
@@ -344,10 +284,11 @@ class Replica:
     ) -> ImportResult:
         """Take the nodes of a pack file. What is wrong with it is in the result, never raised.
 
-        Open edits are committed first, on the frontier they were made on; ``now_ms`` None lets
-        their clock follow the parents alone. ``verify`` False takes signatures on trust.
+        A file of another lineage changes nothing, a broken pack leaves the file's other packs to
+        be taken. Open edits are committed first, on the frontier they were made on; ``now_ms``
+        None lets their clock follow the parents alone. ``verify`` False trusts signatures.
         """
-        nodes: list[Node] = []
+        result = ImportResult()
         try:
             lineage, packs = read_pack_file(data)
             if lineage != self.lineage:
@@ -356,13 +297,20 @@ class Replica:
                     f"lineage {lineage.hex()} is not this room's",
                     {"lineage": lineage, "expected": self.lineage},
                 )
-            for pack in packs:
-                nodes.extend(decode_pack(pack, self._hasher))
         except Reject as reject:
-            result = ImportResult()
-            _refuse(result, b"", reject)
+            result.refuse(b"", reject)
             return result
-        return self.add_nodes(nodes, now_ms, verify=verify)
+        if self._edits.is_open:
+            result.flushed = self._commit(now_ms, None)
+        refused: dict[bytes, bytes] = {}
+        for pack in packs:
+            try:
+                nodes = decode_pack(pack, self._hasher)
+            except Reject as reject:
+                result.refuse(b"", reject)
+                continue
+            self._add(nodes, verify, result, refused)
+        return result
 
     def add_nodes(
         self, nodes: Sequence[Node], now_ms: int | None = None, *, verify: bool = True
@@ -371,102 +319,22 @@ class Replica:
         result = ImportResult()
         if self._edits.is_open:
             result.flushed = self._commit(now_ms, None)
-        first = len(self._nodes)
-        refused: dict[bytes, bytes] = {}
-        for node in nodes:
-            self._take(node, verify, result, refused)
-        taken = self._nodes[first:]
-        if len(taken) == 1:
-            self._state.apply(first, taken[0].operations())
-        elif taken:
-            self._state.apply_batch(
-                range(first, len(self._nodes)), [node.operations() for node in taken]
-            )
+        self._add(nodes, verify, result, {})
         return result
 
-    def _take(
-        self, node: Node, verify: bool, result: ImportResult, refused: dict[bytes, bytes]
+    def _add(
+        self, nodes: Sequence[Node], verify: bool, result: ImportResult, refused: dict[bytes, bytes]
     ) -> None:
-        """Accept, keep waiting or refuse one node, and what had waited for it."""
-        graph = self.graph
-        node_id = node.id
-        if graph.index_of(node_id) >= 0 or node_id in self._waiting:
-            result.duplicates += 1
-            return
-        try:
-            check_node(node)
-            greatest = -1
-            missing: list[bytes] | None = None
-            for parent in node.parents:
-                lv = graph.index_of(parent)
-                if lv >= 0:
-                    clock = graph.clock_of(lv)
-                    greatest = max(greatest, clock)
-                else:
-                    if missing is None:
-                        missing = []
-                    missing.append(parent)
-            if missing is not None:
-                for parent in missing:
-                    if parent in refused:
-                        raise _ancestor_refused(refused[parent])
-            if node.clock <= greatest:
-                raise Reject(
-                    RejectClass.CLOCK_BEHIND_PARENT,
-                    f"clock {node.clock} is not beyond its parents' {greatest}",
-                )
-            if verify:
-                check_signature(node)
-            if missing is not None:
-                # Only what is verified may wait: a forged copy would keep the true one out.
-                if not self._waiting.add(node, missing):
-                    raise Reject(RejectClass.QUEUE_FULL, "too many nodes wait for parents")
-                result.waiting.append(node_id)
-                return
-        except Reject as reject:
-            self._refuse_node(node_id, reject, result, refused)
-            return
-        self._accept(node, result)
-        if len(self._waiting):
-            self._release(node_id, result, refused)
-
-    def _accept(self, node: Node, result: ImportResult) -> None:
-        self.graph.add(node.id, node.author, node.clock, node.parents)
-        self._nodes.append(node)
-        result.accepted.append(node.id)
-
-    def _release(self, node_id: bytes, result: ImportResult, refused: dict[bytes, bytes]) -> None:
-        """Accept what had waited for ``node_id``, and what waits for that in turn."""
-        graph = self.graph
-        arrived = [node_id]
-        while arrived:
-            for node in self._waiting.resolve(arrived.pop()):
-                greatest = greatest_clock(graph, [graph.index_of(p) for p in node.parents])
-                if node.clock <= greatest:
-                    reject = Reject(
-                        RejectClass.CLOCK_BEHIND_PARENT,
-                        f"clock {node.clock} is not beyond its parents' {greatest}",
-                    )
-                    self._refuse_node(node.id, reject, result, refused)
-                    continue
-                self._accept(node, result)
-                arrived.append(node.id)
-
-    def _refuse_node(
-        self,
-        node_id: bytes,
-        reject: Reject,
-        result: ImportResult,
-        refused: dict[bytes, bytes],
-    ) -> None:
-        root = reject.detail.get("root", node_id)
-        assert isinstance(root, bytes)
-        refused[node_id] = root
-        _refuse(result, node_id, reject)
-        if reject.reject_class in _LASTING:
-            for descendant in self._waiting.drop_descendants(node_id):
-                refused[descendant.id] = root
-                _refuse(result, descendant.id, _ancestor_refused(root))
+        """Take nodes into the graph one by one, then into the state together."""
+        first = len(self._nodes)
+        self._intake.take(nodes, verify, result, refused)
+        count = len(self._nodes) - first
+        if count == 1:
+            self._state.apply(first, self._nodes[first].operations())
+        elif count:
+            self._state.apply_batch(
+                range(first, first + count), [node.operations() for node in self._nodes[first:]]
+            )
 
     # Other versions
 
@@ -490,7 +358,7 @@ class Replica:
         Raises `UnknownNodeError`.
         """
         parents = sorted(set(frontier))
-        part = Replica(self.room_id, self.identity, self.lineage)
+        part = self.empty_copy(self.lineage)
         part.add_nodes(self.nodes_between((), parents), verify=False)
         return Branch(self, part, parents)
 
@@ -515,6 +383,31 @@ class Replica:
         """
         return find_conflicts(self.graph, [node.operations() for node in self._nodes], self._state)
 
+    # Writing own history anew
+
+    def empty_copy(self, lineage: bytes) -> "Replica":
+        """A replica of the same room and identity under ``lineage``, without any node."""
+        return Replica(self.room_id, self.identity, lineage)
+
+    def without(self, refused: Drop, now_ms: int | None = None) -> Rebase:
+        """This room as if the replica's own ``refused`` operations had never been written.
+
+        ``refused`` has operation indexes by node id, None for all of a node's. Own nodes that
+        build on them are written anew; nodes of other authors that do so have no place in the new
+        history. Open edits are committed first. This replica stays as it is.
+
+        Raises `UnknownNodeError`, or ValueError for a node of another author.
+        """
+        return rebase(self, refused, self.lineage, now_ms)
+
+    def adopt(self, lineage: bytes, now_ms: int | None = None) -> Rebase:
+        """This replica's own nodes under another ``lineage``, on top of nothing shared.
+
+        What a draft becomes when its room is met. Other authors' nodes, and what own ones took
+        from them, stay behind. Open edits are committed first.
+        """
+        return rebase(self, {}, lineage, now_ms)
+
     def _index(self, node_id: bytes) -> int:
         lv = self.graph.index_of(node_id)
         if lv < 0:
@@ -522,13 +415,4 @@ class Replica:
         return lv
 
 
-def _refuse(result: ImportResult, node_id: bytes, reject: Reject) -> None:
-    result.rejected.append(
-        Rejection(node_id, reject.reject_class, reject.message, dict(reject.detail))
-    )
-
-
-def _ancestor_refused(root: bytes) -> Reject:
-    return Reject(
-        RejectClass.ANCESTOR_REFUSED, f"builds on refused node {root.hex()}", {"root": root}
-    )
+__all__ = ["ImportResult", "Rejection", "Replica"]
