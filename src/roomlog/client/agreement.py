@@ -1,0 +1,114 @@
+"""Waiting until a document and its server agree."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable
+from typing import Final, final
+
+from roomlog.client.connection import Connection
+from roomlog.client.engine import Engine
+from roomlog.client.errors import DocumentClosedError
+from roomlog.client.local_store import LocalStore
+from roomlog.client.status import Phase
+
+_PING_NUMBERS: Final = itertools.count(1)
+
+
+@final
+class Progress:
+    """Wakes everyone who waits for something to have changed."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def notify(self) -> None:
+        """Something may have changed: everyone who waits looks once."""
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait for the next `notify`."""
+        await self._event.wait()
+
+
+@final
+class Agreement:
+    """What `Document.synced` and `Document.wait_for` wait for.
+
+    Every wait ends with the error that stopped the connection, if one did.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: LocalStore | None,
+        connection: Connection,
+        task: asyncio.Task[None],
+        progress: Progress,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._connection = connection
+        self._task = task
+        self._progress = progress
+
+    async def reach(self, serial: int) -> None:
+        """Until what was written up to `serial` is settled and one ping's log head is held."""
+        while not await self._reach_in_one_session(serial):
+            pass
+        if self._store is not None:
+            await self._write(self._store)
+
+    async def _reach_in_one_session(self, serial: int) -> bool:
+        """False when the session ended before."""
+        connection = self._connection
+        while connection.session is None or not connection.session.is_open:
+            self._raise_if_over()
+            await self._progress.wait()
+        session, number = connection.session, connection.session_number
+        ping = next(_PING_NUMBERS)
+        connection.ping(ping)
+        while connection.session_number == number:
+            self._raise_if_over()
+            head = connection.pongs.get(ping)
+            if (
+                head is not None
+                and session.held_seq >= head
+                and self._engine.pending.is_settled(serial)
+                and not self._engine.held_count
+            ):
+                del connection.pongs[ping]
+                return True
+            await self._progress.wait()
+        return False
+
+    async def _write(self, store: LocalStore) -> None:
+        """Until the local store has everything so far."""
+        written = asyncio.Event()
+        store.write([], written.set)
+        while not written.is_set():
+            if store.failure is not None:
+                raise store.failure
+            await self._progress.wait()
+
+    async def hold(self, node_ids: Iterable[bytes]) -> None:
+        """Until all of these nodes are in the replica."""
+        missing = set(node_ids)
+        while True:
+            missing = {each for each in missing if each not in self._engine.replica}
+            if not missing:
+                return
+            self._raise_if_over()
+            await self._progress.wait()
+
+    def _raise_if_over(self) -> None:
+        connection = self._connection
+        if connection.phase is Phase.CLOSED:
+            raise DocumentClosedError("the document was closed")
+        if connection.phase is Phase.STOPPED and connection.problem is not None:
+            raise connection.problem
+        if self._task.done() and not self._task.cancelled():
+            # Only a fault of this SDK ends the task in another way.
+            self._task.result()

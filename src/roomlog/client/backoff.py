@@ -1,0 +1,52 @@
+"""How long to wait before the next attempt, so that clients do not come back all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, final
+
+FIRST_S: Final = 0.25
+LONGEST_S: Final = 30.0
+SETTLED_AFTER_S: Final = 5.0
+"""A connection that lasted this long was a good one: the next wait is short again."""
+
+
+@final
+class Backoff:
+    """Exponential backoff with full jitter.
+
+    Full jitter spreads a herd best (M. Brooker, "Exponential Backoff And Jitter", AWS 2015).
+    `random` gives floats in [0, 1).
+    """
+
+    def __init__(
+        self,
+        random: Callable[[], float],
+        *,
+        first_s: float = FIRST_S,
+        longest_s: float = LONGEST_S,
+    ) -> None:
+        self._random = random
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._failures = 0
+
+    def next_wait_s(self) -> float:
+        """The wait after one more failure: anything up to a bound that doubles each time."""
+        bound = self.bound_s()
+        self._failures += 1
+        return self._random() * bound
+
+    def bound_s(self) -> float:
+        """The longest that the next wait can be."""
+        doublings = min(self._failures, 32)
+        return min(self._longest_s, self._first_s * float(2**doublings))
+
+    def hinted_wait_s(self, hint_s: float) -> float:
+        """The wait a server asked for, and up to as much again: a hint alone is a rendezvous."""
+        return hint_s + self._random() * max(hint_s, self._first_s)
+
+    def lasted(self, seconds: float) -> None:
+        """Take note of how long a connection held."""
+        if seconds >= SETTLED_AFTER_S:
+            self._failures = 0

@@ -1,0 +1,81 @@
+"""`connect`: the way into a room."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from roomlog.client.address import Address
+from roomlog.client.backoff import Backoff
+from roomlog.client.document import Document
+from roomlog.core.errors import InvalidValueError
+from roomlog.core.signing import PUBLIC_KEY_BYTES, Signer
+from roomlog.identity import Identity
+from roomlog.protocol.codec import Codec
+
+CLOSE_TIMEOUT_S: Final = 5.0
+_MOST_LABEL_CHARACTERS: Final = 128
+
+
+def _wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def connect(
+    url: str,
+    *,
+    room: str,
+    identity: Signer | str | os.PathLike[str] | None = None,
+    store: str | os.PathLike[str] | None = None,
+    label: str = "",
+    codec: Codec = Codec.MSGPACK,
+    server_key: bytes | None = None,
+    verify_history: bool = True,
+    close_timeout_s: float = CLOSE_TIMEOUT_S,
+    clock_ms: Callable[[], int] = _wall_clock_ms,
+) -> Document:
+    """Open a room: `async with connect(url, room="demo", identity=me) as doc`.
+
+    Works without a server from the start: what is written is kept, in `store` if one is given
+    (a path; one process at a time), and sent once the server can be reached.
+
+    - `url`: `ws://host:port` or `wss://host`, as the server's operator gives it out.
+    - `room`: 1 to 128 of `A-Z a-z 0-9 . _ ~ -`.
+    - `identity`: who writes; a path is loaded, or created when there is no file. None only reads.
+    - `label`: shown to others beside the key, at most 128 characters.
+    - `server_key`: 32 bytes; the server's key if it is known, else the first one met is pinned.
+    - `verify_history`: False takes signatures of history on the pinned server's word; live nodes
+      are always verified one by one.
+    - `close_timeout_s`: how long the end of the block waits for acknowledgments.
+    - `clock_ms`: wall clock in milliseconds since 1970.
+
+    Raises ValueError for an address or room that cannot be, `IdentityFileError`; when it is
+    entered, `LocalStoreError` and its kinds.
+    """
+    address = Address(url)
+    signer: Signer | None
+    if isinstance(identity, str | os.PathLike):
+        signer = Identity.load_or_create(identity)
+    else:
+        signer = identity
+    if server_key is not None and len(server_key) != PUBLIC_KEY_BYTES:
+        raise InvalidValueError(f"server_key: 32 bytes, not {len(server_key)}")
+    if len(label) > _MOST_LABEL_CHARACTERS:
+        raise InvalidValueError("label: longer than 128 characters")
+    return Document(
+        address,
+        room,
+        signer,
+        None if store is None else Path(store),
+        label=label,
+        codec=codec,
+        server_key=server_key,
+        verify_history=verify_history,
+        close_timeout_s=close_timeout_s,
+        backoff=Backoff(random.random),
+        clock_ms=clock_ms,
+    )

@@ -1,0 +1,449 @@
+"""`Document`: a shared room as an application holds it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextvars import ContextVar
+from pathlib import Path
+from types import TracebackType
+from typing import final
+
+from roomlog.client.address import Address
+from roomlog.client.agreement import Agreement, Progress
+from roomlog.client.backoff import Backoff
+from roomlog.client.branch import DocumentBranch
+from roomlog.client.changes import DEFAULT_QUEUE_CHANGES, ChangeFeed
+from roomlog.client.connection import Connection
+from roomlog.client.engine import Engine
+from roomlog.client.errors import (
+    DocumentClosedError,
+    ReadOnlyError,
+    TransactionError,
+    UnsentChangesError,
+)
+from roomlog.client.handles import (
+    DocumentCounter,
+    DocumentList,
+    DocumentMap,
+    DocumentText,
+    ReadableRoom,
+    Room,
+)
+from roomlog.client.local_store import LocalStore
+from roomlog.client.rejections import Rejections
+from roomlog.client.status import Phase, Status
+from roomlog.core.conflict import Conflict
+from roomlog.core.hashing import HASH_BYTES
+from roomlog.core.replica import Replica
+from roomlog.core.signing import Signer
+from roomlog.core.state_hash import StateHash
+from roomlog.core.view import View
+from roomlog.protocol.codec import Codec
+
+_transactions: ContextVar[tuple[object, ...]] = ContextVar("roomlog_transactions", default=())
+"""The transactions, of any documents, that the running code is part of."""
+
+
+@final
+class Document:
+    """One room, held locally and kept in step with a server. Made by `connect`.
+
+    Reading and writing never wait: edits apply at once, become a node at the end of the current
+    turn of the event loop, and reach the server when it can be reached. A document belongs to one
+    event loop.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        room_id: str,
+        identity: Signer | None,
+        store_path: Path | None,
+        *,
+        label: str,
+        codec: Codec,
+        server_key: bytes | None,
+        verify_history: bool,
+        close_timeout_s: float,
+        backoff: Backoff,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self._address = address
+        self._room_id = room_id
+        self._identity = identity
+        self._store_path = store_path
+        self._label = label
+        self._codec = codec
+        self._expected_server_key = server_key
+        self._verify_history = verify_history
+        self._close_timeout_s = close_timeout_s
+        self._backoff = backoff
+        self._clock_ms = clock_ms
+        # Replaced when the document is opened: only then there is a loop, and a store was read.
+        self._engine = Engine(room_id, identity, secrets.token_bytes(HASH_BYTES), is_draft=True)
+        self._store: LocalStore | None = None
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_open = False
+        self._is_closed = False
+        self._is_flush_scheduled = False
+        self._feeds: weakref.WeakSet[ChangeFeed] = weakref.WeakSet()
+        self._rejections = Rejections()
+        self._progress = Progress()
+        self._transaction_lock = asyncio.Lock()
+        self._transaction_token: object | None = None
+
+    # opening and closing
+
+    async def __aenter__(self) -> Document:
+        if self._is_open or self._is_closed:
+            raise DocumentClosedError("a document is opened once")
+        server_key = self._expected_server_key
+        if self._store_path is not None:
+            path, draft_lineage = self._store_path, self._engine.replica.lineage
+            self._store = await asyncio.to_thread(LocalStore, path, self._room_id, draft_lineage)
+            stored = self._store.document
+            self._engine = Engine.restored(self._identity, stored)
+            self._rejections = Rejections(stored.rejections)
+            server_key = server_key or stored.server_keys.get(self._address.origin)
+        self._connection = Connection(
+            self._engine,
+            self._store,
+            self._address,
+            codec=self._codec,
+            label=self._label,
+            pinned_key=server_key,
+            verify_history=self._verify_history,
+            backoff=self._backoff,
+            clock_ms=self._clock_ms,
+            on_progress=self._on_progress,
+        )
+        self._is_open = True
+        self._task = asyncio.create_task(self._connection.run(), name=f"roomlog {self._room_id}")
+        self._task.add_done_callback(lambda _: self._on_progress())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await self.close()
+        except UnsentChangesError:
+            # What ended the block says more.
+            if error is None:
+                raise
+
+    async def close(self, timeout_s: float | None = None) -> None:
+        """Flush, push what is pending, and leave.
+
+        Waits at most `timeout_s` (by default `close_timeout_s` of `connect`) for
+        acknowledgments. A local store keeps what remains; without one `UnsentChangesError` is
+        raised, which carries it.
+        """
+        if not self._is_open:
+            return
+        assert self._connection is not None
+        assert self._task is not None
+        if not self._engine.is_transaction_open:
+            self._flush()
+        wait_s = self._close_timeout_s if timeout_s is None else timeout_s
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                while not self._may_leave():
+                    await self._progress.wait()
+        self._is_open = False
+        self._is_closed = True
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._connection.phase = Phase.CLOSED
+        try:
+            if self._store is not None:
+                await asyncio.to_thread(self._store.close)
+                if self._store.failure is not None:
+                    raise self._store.failure
+            elif len(self._engine.pending):
+                raise UnsentChangesError(len(self._engine.pending), self._engine.replica.export())
+        finally:
+            for feed in list(self._feeds):
+                feed.close()
+            self._rejections.close()
+            self._on_progress()
+
+    def _may_leave(self) -> bool:
+        assert self._connection is not None
+        if self._identity is None or not len(self._engine.pending):
+            return True
+        phase = self._connection.phase
+        # What a store keeps need not wait for a server that is known to be away.
+        return phase is Phase.STOPPED or (phase is Phase.OFFLINE and self._store is not None)
+
+    # handles
+
+    def room(self) -> Room:
+        """The replica, to be read by handles."""
+        return self._engine.replica
+
+    def editing(self) -> Room:
+        """The replica, about to be edited by a handle.
+
+        Raises `DocumentClosedError`, `ReadOnlyError`, `TransactionError`.
+        """
+        self._check_writable()
+        if not self._engine.is_transaction_open and not self._is_flush_scheduled:
+            self._is_flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush_scheduled)
+        return self._engine.replica
+
+    def canonical_room(self) -> ReadableRoom:
+        """What the server has acknowledged, to be read by handles."""
+        return self._engine.canonical()
+
+    def _check_writable(self) -> None:
+        if not self._is_open:
+            raise DocumentClosedError("the document is not open")
+        if self._identity is None:
+            raise ReadOnlyError("the document was opened without an identity: it reads only")
+        if self._engine.is_transaction_open and not self._is_own_transaction():
+            raise TransactionError("another task's transaction is open: edit after it, or in it")
+
+    def _is_own_transaction(self) -> bool:
+        return self._transaction_token in _transactions.get()
+
+    def map(self, prefix: str) -> DocumentMap:
+        """The map below a path prefix: `doc.map("users")["ada"]` is the path `users/ada`."""
+        return DocumentMap(self, prefix)
+
+    def counter(self, key: str) -> DocumentCounter:
+        """The counter of a path key."""
+        return DocumentCounter(self, key)
+
+    def list(self, key: str) -> DocumentList:
+        """The list of a path key."""
+        return DocumentList(self, key)
+
+    def text(self, key: str) -> DocumentText:
+        """The text of a path key."""
+        return DocumentText(self, key)
+
+    # writing
+
+    def _flush_scheduled(self) -> None:
+        self._is_flush_scheduled = False
+        if self._is_open and not self._engine.is_transaction_open:
+            self._flush()
+
+    def _flush(self) -> tuple[bytes, ...]:
+        ids = self._engine.flush(self._clock_ms())
+        if ids:
+            self._after_commit()
+        return tuple(ids)
+
+    def _after_commit(self) -> None:
+        if self._connection is not None:
+            self._connection.pump()
+        self._on_progress()
+
+    async def flush(self) -> tuple[bytes, ...]:
+        """Make a node of the edits so far and wait until the local store has it; its ids.
+
+        Usually one id, none without edits. Raises `TransactionError` inside of a transaction.
+        """
+        await self._outside_transactions()
+        ids = self._flush()
+        while self._is_open and not all(self._is_durable(node_id) for node_id in ids):
+            self._raise_store_failure()
+            await self._progress.wait()
+        return ids
+
+    def _is_durable(self, node_id: bytes) -> bool:
+        pending = self._engine.pending.get(node_id)
+        return pending is None or pending.is_durable
+
+    def _raise_store_failure(self) -> None:
+        if self._store is not None and self._store.failure is not None:
+            raise self._store.failure
+
+    async def _outside_transactions(self) -> None:
+        self._check_open()
+        while self._engine.is_transaction_open:
+            if self._is_own_transaction():
+                raise TransactionError("not inside of a transaction: it is one node")
+            assert self._connection is not None
+            await self._connection.gate.wait()
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise DocumentClosedError("the document is not open")
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Document]:
+        """Several edits as one node: `async with doc.transaction(): ...`.
+
+        Nothing from the server is merged inside of the block. When it raises, all of its edits are
+        taken back. Transactions of several tasks follow each other; edits of a task that is not
+        part of the open one raise `TransactionError`.
+        """
+        if self._engine.is_transaction_open and self._is_own_transaction():
+            raise TransactionError("this transaction is open already")
+        async with self._transaction_lock:
+            self._check_writable()
+            assert self._connection is not None
+            self._engine.begin_transaction(self._clock_ms())
+            self._after_commit()
+            self._connection.gate.clear()
+            self._transaction_token = object()
+            reset = _transactions.set((*_transactions.get(), self._transaction_token))
+            is_complete = False
+            try:
+                yield self
+                is_complete = True
+            finally:
+                _transactions.reset(reset)
+                self._transaction_token = None
+                self._engine.end_transaction(self._clock_ms(), keep=is_complete)
+                self._connection.gate.set()
+                self._after_commit()
+
+    def branch(self, frontier: Iterable[bytes] | None = None) -> DocumentBranch:
+        """Handles whose commit has exactly the parents `frontier`, by default the present ones.
+
+        Raises `UnknownNodeError` for an id that is not held.
+        """
+        self._check_writable()
+        if frontier is None:
+            self._flush()
+            frontier = self._engine.replica.frontier
+        return DocumentBranch(
+            self._engine,
+            frontier,
+            clock_ms=self._clock_ms,
+            before_edit=self._check_branch_writable,
+            after_commit=self._after_commit,
+        )
+
+    def _check_branch_writable(self) -> None:
+        self._check_writable()
+        if self._engine.is_transaction_open:
+            raise TransactionError("a branch cannot be written inside of a transaction")
+
+    # reading
+
+    @property
+    def replica(self) -> Replica:
+        """The whole room in memory; another object after history was rewritten."""
+        return self._engine.replica
+
+    @property
+    def frontier(self) -> tuple[bytes, ...]:
+        """The ids of the heads, ascending."""
+        return tuple(self._engine.replica.frontier)
+
+    def state(self) -> dict[str, dict[str, object]]:
+        """Everything a reader sees, as plain values by kind and key."""
+        return self._engine.replica.state()
+
+    def state_hash(self) -> StateHash:
+        """The hash of the state, equal on everyone who holds the same nodes.
+
+        Edits so far become a node first, except inside of a transaction: then it is incomplete.
+        """
+        if self._is_open and not self._engine.is_transaction_open:
+            self._flush()
+        return self._engine.replica.state_hash()
+
+    def at(self, frontier: Iterable[bytes]) -> View:
+        """The room as it was at `frontier`, read-only. Replays history."""
+        return self._engine.replica.at(frontier)
+
+    def conflicts(self) -> tuple[Conflict, ...]:
+        """Where concurrent writes to one register lost and nobody has written since."""
+        return tuple(self._engine.replica.conflicts())
+
+    def export(self) -> bytes:
+        """The whole history as a pack file, unacknowledged nodes included."""
+        if self._is_open and not self._engine.is_transaction_open:
+            self._flush()
+        return self._engine.replica.export()
+
+    @property
+    def pending(self) -> tuple[bytes, ...]:
+        """Ids of own nodes that the server has not acknowledged, parents first."""
+        return tuple(self._engine.pending)
+
+    def is_pending(self, node_id: bytes) -> bool:
+        """Whether this own node has no acknowledgment yet."""
+        return node_id in self._engine.pending
+
+    @property
+    def status(self) -> Status:
+        """How the document stands with its server."""
+        connection = self._connection
+        cursor = self._engine.cursor
+        return Status(
+            phase=Phase.CLOSED if connection is None else connection.phase,
+            pending_nodes=len(self._engine.pending),
+            is_draft=self._engine.is_draft,
+            seq=0 if cursor is None else cursor.seq,
+            problem=None if connection is None else connection.problem,
+            server_key=None if connection is None else connection.server_key,
+            is_proven=connection is not None and connection.is_proven,
+            server="" if connection is None else connection.server,
+        )
+
+    def changes(self, queue_changes: int = DEFAULT_QUEUE_CHANGES) -> ChangeFeed:
+        """Changes from now on, for one consumer: `async for change in doc.changes()`."""
+        feed = ChangeFeed(queue_changes)
+        if self._is_closed:
+            feed.close()
+        self._feeds.add(feed)
+        return feed
+
+    def rejections(self) -> Rejections:
+        """Own writes that the server refused for good: those so far, and a feed."""
+        return self._rejections
+
+    # waiting
+
+    async def synced(self, timeout_s: float | None = None) -> None:
+        """Wait until this document and the server agree on everything up to now.
+
+        Afterwards every write made before the call is acknowledged or in `rejections`, and all
+        that the server had acknowledged to anybody by the time of the call has been read. Raises
+        TimeoutError, or why the connection stopped.
+        """
+        await self._outside_transactions()
+        self._flush()
+        serial = self._engine.pending.last_serial
+        async with asyncio.timeout(timeout_s):
+            await self._agreement().reach(serial)
+
+    async def wait_for(self, node_ids: Iterable[bytes], timeout_s: float | None = None) -> None:
+        """Wait until all of these nodes are in the document, from whomever.
+
+        Raises TimeoutError, or why the connection stopped.
+        """
+        self._check_open()
+        async with asyncio.timeout(timeout_s):
+            await self._agreement().hold(node_ids)
+
+    def _agreement(self) -> Agreement:
+        assert self._connection is not None
+        assert self._task is not None
+        return Agreement(self._engine, self._store, self._connection, self._task, self._progress)
+
+    def _on_progress(self) -> None:
+        changes = self._engine.take_changes()
+        if changes:
+            for feed in list(self._feeds):
+                feed.put(changes)
+        rejections = self._engine.take_rejections()
+        if rejections:
+            self._rejections.put(rejections)
+        self._progress.notify()

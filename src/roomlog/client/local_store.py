@@ -1,0 +1,216 @@
+"""A document's local store: one SQLite file that survives the process.
+
+A background thread writes, in the order given, everything that is queued as one transaction
+(WAL, synchronous=FULL). So what a later write says about earlier ones is never true on disk alone:
+a cursor never lies beyond the nodes that are stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, final
+
+import msgspec
+
+from roomlog import __version__
+from roomlog.client.errors import LocalStoreError, LocalStoreLockedError, LocalStoreRoomError
+from roomlog.client.local_rows import StoredDocument, apply_write, read_document
+from roomlog.client.local_schema import check_versions, is_empty, migrate
+from roomlog.client.store_writes import StoreWrite, size_bytes
+from roomlog.core.node import Node
+
+MOST_QUEUED_BYTES: Final = 32 * 1024 * 1024
+"""With this much waiting for the disk, the document stops reading from the server."""
+
+_BUSY_TIMEOUT_MS: Final = 5_000
+
+
+def read_nodes(path: str | os.PathLike[str]) -> tuple[str, bytes, list[Node]]:
+    """Room id, lineage and nodes of a local store, parents first; writes and locks nothing.
+
+    Works beside a running document. Raises `LocalStoreError`.
+    """
+    target = Path(path)
+    if not target.is_file():
+        raise LocalStoreError(f"{target}: no such file")
+    with contextlib.closing(_connect(target, read_only=True)) as connection:
+        try:
+            check_versions(connection, str(target))
+            connection.execute("BEGIN")
+            document = read_document(connection, str(target))
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise LocalStoreError(f"{target}: {error}") from error
+    return document.room_id, document.lineage, document.nodes
+
+
+@final
+class LocalStore:
+    """The open store of one document; only one process at a time has it."""
+
+    def __init__(self, path: str | os.PathLike[str], room_id: str, draft_lineage: bytes) -> None:
+        """Open or create the store of `room_id`.
+
+        A new store starts as a draft under `draft_lineage`. Raises `LocalStoreError` and its
+        kinds.
+        """
+        self.path = Path(path)
+        self._lock = _lock(self.path)
+        try:
+            self._connection = _connect(self.path, read_only=False)
+            try:
+                self.document = self._open(room_id, draft_lineage)
+            except BaseException:
+                self._connection.close()
+                raise
+        except sqlite3.Error as error:
+            os.close(self._lock)
+            raise LocalStoreError(f"{self.path}: {error}") from error
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self.failure: LocalStoreError | None = None
+        """Why nothing is written any more."""
+        self._condition = threading.Condition()
+        self._queue: deque[tuple[Sequence[StoreWrite], Callable[[], None] | None]] = deque()
+        self._queued_bytes = 0
+        self._is_closing = False
+        self._on_batch: Callable[[list[Callable[[], None]]], None] = _call_all
+        self._thread = threading.Thread(
+            target=self._write_all, name=f"roomlog-store-{room_id}", daemon=True
+        )
+        self._thread.start()
+
+    def deliver_with(self, on_batch: Callable[[list[Callable[[], None]]], None]) -> None:
+        """Hand what is to be called after a commit to `on_batch`, from the writer's thread.
+
+        It is also called, with an empty list, when the store has failed.
+        """
+        self._on_batch = on_batch
+
+    @property
+    def queued_bytes(self) -> int:
+        """About how much waits for the disk."""
+        return self._queued_bytes
+
+    def write(
+        self, writes: Sequence[StoreWrite], on_durable: Callable[[], None] | None = None
+    ) -> None:
+        """Queue writes; `on_durable` is called when they, and all before them, are on disk."""
+        with self._condition:
+            self._queue.append((writes, on_durable))
+            self._queued_bytes += sum(size_bytes(write) for write in writes)
+            self._condition.notify()
+
+    def close(self) -> None:
+        """Write what is queued, close the file and let others in. Blocks for the disk."""
+        with self._condition:
+            if self._is_closing:
+                return
+            self._is_closing = True
+            self._condition.notify()
+        self._thread.join()
+        self._connection.close()
+        os.close(self._lock)
+
+    def _open(self, room_id: str, draft_lineage: bytes) -> StoredDocument:
+        connection = self._connection
+        version = 0 if is_empty(connection) else check_versions(connection, str(self.path))
+        migrate(connection, version, __version__, lambda: time.time_ns() // 1_000_000)
+        if version == 0:
+            connection.executemany(
+                "INSERT INTO meta (key, value) VALUES (?, ?)",
+                [("room_id", room_id), ("lineage", draft_lineage), ("is_draft", 1)],
+            )
+            _fsync_directory(self.path.parent)
+        document = read_document(connection, str(self.path))
+        if document.room_id != room_id:
+            raise LocalStoreRoomError(
+                f"{self.path}: holds room {document.room_id!r}, not {room_id!r}"
+            )
+        return document
+
+    def _write_all(self) -> None:
+        while True:
+            with self._condition:
+                while not self._queue and not self._is_closing:
+                    self._condition.wait()
+                batch = list(self._queue)
+                self._queue.clear()
+            if not batch:
+                return
+            if self.failure is None:
+                self._commit(batch)
+            with self._condition:
+                self._queued_bytes -= sum(
+                    size_bytes(write) for writes, _ in batch for write in writes
+                )
+            if self.failure is None:
+                self._on_batch([each for _, each in batch if each is not None])
+            else:
+                self._on_batch([])
+
+    def _commit(self, batch: list[tuple[Sequence[StoreWrite], Callable[[], None] | None]]) -> None:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for writes, _ in batch:
+                for write in writes:
+                    apply_write(connection, write)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # What was queued stays in memory only: nothing of it may be called durable.
+            self.failure = LocalStoreError(f"{self.path}: {error}")
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+
+
+def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error as error:
+        raise LocalStoreError(f"{path}: {error}") from error
+    return connection
+
+
+def _lock(path: Path) -> int:
+    lock_path = path.with_name(f"{path.name}.lock")
+    try:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LocalStoreError(f"{lock_path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise LocalStoreLockedError(f"{path}: another process has it open") from None
+    return descriptor
+
+
+def _fsync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _call_all(callbacks: list[Callable[[], None]]) -> None:
+    for callback in callbacks:
+        callback()

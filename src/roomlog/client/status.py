@@ -1,0 +1,46 @@
+"""How a document stands with its server."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import final
+
+import msgspec
+
+
+class Phase(Enum):
+    """What a document is doing about its server."""
+
+    OFFLINE = "offline"
+    """Waiting before the next attempt to reach it."""
+    CONNECTING = "connecting"
+    """Dialling, or in the handshake."""
+    CATCHING_UP = "catching up"
+    """Reading what happened meanwhile."""
+    LIVE = "live"
+    """Everything is read; new nodes arrive as they are written."""
+    STOPPED = "stopped"
+    """Given up: `problem` says why. Reading and writing go on locally."""
+    CLOSED = "closed"
+    """The document was closed."""
+
+
+@final
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """A document's standing at one moment."""
+
+    phase: Phase
+    pending_nodes: int
+    """Own nodes without an acknowledgment."""
+    is_draft: bool
+    """Whether the room was never met."""
+    seq: int
+    """Up to where the server's log is held; 0 when nothing of it is."""
+    problem: Exception | None
+    """Why the last connection ended, or why there will be no other."""
+    server_key: bytes | None
+    """The public key of the server that was met, pinned for its origin."""
+    is_proven: bool
+    """Whether that server proved this session's welcome; an anonymous session may not know."""
+    server: str
+    """The server's software and version, as it says."""
