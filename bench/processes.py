@@ -29,9 +29,11 @@ def free_port() -> int:
 @contextlib.contextmanager
 def server(command: list[str], environment: dict[str, str], port: int) -> Iterator[int]:
     """A server process that answers on its port; ended by SIGTERM, its pid given."""
+    # What the shell sets for roomlog would change what is measured.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("ROOMLOG_")}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=log, stderr=log, cwd=ROOT
+            command, env={**inherited, **environment}, stdout=log, stderr=log, cwd=ROOT
         )
         try:
             deadline = time.monotonic() + START_SECONDS
