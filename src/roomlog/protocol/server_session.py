@@ -100,6 +100,8 @@ class ServerSession:
         """What the client said, once it was accepted."""
         self.caps: Offer = {}
         """The capabilities both sides have, once the hello was accepted."""
+        self.catch_up = ""
+        """How the client catches up, once it was welcomed."""
         self.close_code: CloseCode | None = None
         """Why this side closed, None while it has not."""
         self.close_reason = ""
@@ -215,6 +217,7 @@ class ServerSession:
         except Reject as reject:
             return self._refuse(reject, hello.ref)
         self.state = State.OPEN
+        self.catch_up = welcome.catch_up
         effects: list[ServerEffect] = [self._send(welcome)]
         held, self._held = self._held, []
         for frame in held:
@@ -441,7 +444,7 @@ class ServerSession:
         """The server cannot take this session now; `reject` says why."""
         if self.state is State.CLOSED:
             return []
-        return self._refuse(reject, None, CloseCode.TRY_AGAIN_LATER)
+        return self._refuse(reject)
 
     def fail(self, incident: str) -> list[ServerEffect]:
         """A fault of the server's own; `incident` finds it in the log."""

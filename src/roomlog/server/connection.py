@@ -1,0 +1,300 @@
+"""One socket: carries out what its session asks for, and writes straight to the transport."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, final
+
+from aiohttp.abc import AbstractStreamWriter
+
+from roomlog.core.reject import Reject, RejectClass
+from roomlog.protocol.close_codes import CloseCode
+from roomlog.protocol.effects import (
+    Admit,
+    Close,
+    OpenRoom,
+    ReadAfter,
+    ReadMissing,
+    ReadNodes,
+    Send,
+    ServerEffect,
+)
+from roomlog.protocol.messages import PackAck
+from roomlog.protocol.server_session import ServerSession, State
+from roomlog.server.admission import Refusals
+from roomlog.server.feeder import Feeder
+from roomlog.server.reader import Reader, opcode_of
+from roomlog.server.room import Room
+from roomlog.server.websocket_frame import CLOSE, PING, PONG, server_frame
+
+if TYPE_CHECKING:
+    from roomlog.server.hub import Hub
+
+CLOSE_WAIT_SECONDS: Final = 2.0
+"""How long a client has to answer a close before its socket is cut."""
+MAX_CLOSE_REASON_BYTES: Final = 120
+_RATE_CLASSES: Final = {
+    RejectClass.RATE_BYTES: "bytes",
+    RejectClass.RATE_NODES: "nodes",
+    RejectClass.RATE_MESSAGES: "messages",
+}
+
+
+@final
+class Connection:
+    """Between a `ServerSession`, its room and its socket."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        session: ServerSession,
+        transport: asyncio.Transport,
+        writer: AbstractStreamWriter,
+        address: str,
+    ) -> None:
+        self.hub = hub
+        self.session = session
+        self.transport = transport
+        self.address = address
+        self.refusals = Refusals()
+        self.room: Room | None = None
+        self.reader: Reader | None = None
+        self.opened = hub.monotonic()
+        self.peer_close_code: int | None = None
+        self.is_dead = False
+        self.frame_fault: int | None = None
+        """The close code of a frame that could not be read, 1009 for one that is too long."""
+        self._feeder = Feeder(self, writer)
+        self._opcode = opcode_of(session.codec)
+        self._outbox: list[bytes] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._last_seen = self.opened
+        self._last_ping = self.opened
+        self._written_bytes = 0
+        self._flushed_bytes = 0
+        self._progress_at = self.opened
+
+    # from the socket
+
+    def start(self) -> None:
+        """Say hello to the socket."""
+        self._do(self.session.start(self.hub.monotonic_ms()))
+
+    def receive(self, frame: bytes, *, is_text: bool) -> None:
+        """One data frame."""
+        now = self._last_seen = self.hub.monotonic()
+        session = self.session
+        if is_text is session.codec.is_text:
+            self._do(session.receive(frame, int(now * 1000)))
+        else:
+            self._do(session.receive_wrong_kind())
+
+    def receive_ping(self, payload: bytes) -> None:
+        """A WebSocket ping: a sign of life, answered."""
+        self._last_seen = self.hub.monotonic()
+        if self.session.close_code is None:
+            self._outbox.append(server_frame(PONG, payload))
+            self.flush()
+
+    def receive_pong(self) -> None:
+        """A WebSocket pong: a sign of life."""
+        self._last_seen = self.hub.monotonic()
+
+    def receive_close(self, code: int) -> None:
+        """The client closes, or answers our close."""
+        self.peer_close_code = code
+        if self.session.close_code is None:
+            answer = code if code >= 1000 else CloseCode.NORMAL.code
+            self._outbox.append(server_frame(CLOSE, answer.to_bytes(2, "big")))
+            self.flush()
+
+    def socket_failed(self, code: int) -> None:
+        """The socket broke, or a frame was none of RFC 6455's; `code` says which."""
+        if code != CloseCode.ABNORMAL.code:
+            self.frame_fault = code
+
+    def _do(self, effects: list[ServerEffect]) -> None:
+        self.perform(effects)
+        self.flush()
+
+    # what the session asks for
+
+    def perform(self, effects: list[ServerEffect]) -> None:
+        """Carry out effects in order; frames wait in the outbox until `flush`."""
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._outbox.append(server_frame(self._opcode, effect.frame))
+                if effect.refused is not None:
+                    self._count_error(effect.refused)
+            elif isinstance(effect, Admit):
+                assert self.room is not None
+                self.room.push(self, effect.ticket, effect.pack)
+            elif isinstance(effect, Close):
+                self._begin_close(effect)
+            elif isinstance(effect, OpenRoom):
+                self._opening = asyncio.create_task(self._open_room(effect))
+            else:
+                self._read(effect)
+
+    def flush(self) -> None:
+        """Write what waits in one piece."""
+        outbox = self._outbox
+        if outbox:
+            data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+            outbox.clear()
+            self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Write whole frames after everything that was flushed before."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+            self._written_bytes += len(data)
+
+    def _count_error(self, reject_class: RejectClass) -> None:
+        metrics = self.hub.metrics
+        metrics.errors_total.labels(reject_class.wire).inc()
+        kind = _RATE_CLASSES.get(reject_class)
+        if kind is not None:
+            metrics.rate_limited_total.labels(kind).inc()
+
+    async def _open_room(self, effect: OpenRoom) -> None:
+        try:
+            room = await self.hub.registry.open(effect.room_id, effect.may_create)
+            self.hub.check_room_space(room)
+        except Reject as reject:
+            self._do(self.session.room_refused(reject))
+        except Exception as error:
+            self.fail(error)
+        else:
+            self._enter(room)
+
+    def _enter(self, room: Room) -> None:
+        session = self.session
+        if session.is_closed:
+            return
+        effects = session.room_opened(room, self.hub.monotonic_ms())
+        if session.state is State.OPEN:
+            self.room = room
+            room.sessions.add(self)
+            self.reader = Reader(
+                session.codec, self.transport, session.pack_bytes_limit, self._feeder.wake
+            )
+            room.readers.go_live(self.reader)
+            self.hub.count_welcome(self)
+        self._do(effects)
+
+    def _read(self, effect: ReadAfter | ReadMissing | ReadNodes) -> None:
+        # What was asked before is answered before.
+        self.flush()
+        if isinstance(effect, ReadAfter):
+            self._feeder.move_back(effect)
+        else:
+            self._feeder.answer(effect)
+
+    # what the room answers
+
+    @property
+    def author(self) -> bytes:
+        """The proven key of a session that pushes."""
+        author = self.session.author
+        assert author is not None
+        return author
+
+    def settle(self, ticket: int, ack: PackAck) -> None:
+        """A pushed pack is decided and durable."""
+        self.perform(self.session.pack_settled(ticket, ack))
+        self.hub.flush_later(self)
+
+    def refuse(self, ticket: int, reject: Reject) -> None:
+        """Nothing of a pushed pack was taken."""
+        self.perform(self.session.pack_refused(ticket, reject))
+        self.hub.flush_later(self)
+
+    # time, and the end
+
+    def tick(self, now: float) -> None:
+        """Look after the session's timers, the client's life and the socket's progress."""
+        if self.transport.is_closing():
+            return
+        limits = self.hub.config.limits
+        self._do(self.session.tick(int(now * 1000)))
+        interval = limits.ping_interval_ms / 1000
+        if now - self._last_seen >= interval * (limits.pings_missed + 1):
+            self.cut()
+        elif now - max(self._last_seen, self._last_ping) >= interval:
+            self._last_ping = now
+            self.write(server_frame(PING, b""))
+        self._check_progress(now, limits.send_stall_ms / 1000)
+
+    def _check_progress(self, now: float, stall_seconds: float) -> None:
+        if self.transport.is_closing():
+            return
+        waiting_bytes = self.transport.get_write_buffer_size()
+        relayed_bytes = 0 if self.reader is None else self.reader.written_bytes
+        flushed_bytes = self._written_bytes + relayed_bytes - waiting_bytes
+        if waiting_bytes == 0 or flushed_bytes > self._flushed_bytes:
+            self._flushed_bytes = flushed_bytes
+            self._progress_at = now
+        elif now - self._progress_at >= stall_seconds:
+            self.hub.metrics.resyncs_total.labels("send_stall").inc()
+            self._do(self.session.stall())
+            self.cut()
+
+    def drain(self, deadline_ms: int, retry_after_ms: int) -> None:
+        """The server is about to stop."""
+        self._do(self.session.drain(deadline_ms, retry_after_ms))
+
+    def turn_away(self, reject: Reject) -> None:
+        """The server cannot have this session now."""
+        self._do(self.session.turn_away(reject))
+
+    def fail(self, error: BaseException) -> None:
+        """A fault of our own: in the log with an incident id, which the client is told."""
+        incident = self.hub.report(error, session=self.session.session_id)
+        self._do(self.session.fail(incident))
+
+    def cut(self) -> None:
+        """End the socket without waiting for anybody."""
+        self.is_dead = True
+        self.transport.abort()
+
+    def _begin_close(self, effect: Close) -> None:
+        reason = effect.reason.encode()[:MAX_CLOSE_REASON_BYTES]
+        self._outbox.append(server_frame(CLOSE, effect.code.code.to_bytes(2, "big") + reason))
+        self._leave()
+        asyncio.get_running_loop().call_later(CLOSE_WAIT_SECONDS, self.transport.abort)
+
+    def _leave(self) -> None:
+        self._feeder.stop()
+        if self._opening is not None and self._opening is not asyncio.current_task():
+            self._opening.cancel()
+        room = self.room
+        if room is not None:
+            self.room = None
+            room.sessions.discard(self)
+            room.last_used = self.hub.monotonic()
+            if self.reader is not None:
+                room.readers.leave(self.reader, 0)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes in the socket's send buffer."""
+        return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
+
+    def ending(self) -> tuple[str, int, str]:
+        """Who ended the session, with which code and why."""
+        session = self.session
+        if session.close_code is not None:
+            return "server", session.close_code.code, session.close_reason
+        if self.frame_fault is not None:
+            return "server", self.frame_fault, "frame"
+        if self.is_dead:
+            return "server", CloseCode.ABNORMAL.code, "no sign of life"
+        if self.peer_close_code is not None:
+            return "client", self.peer_close_code, ""
+        return "socket", CloseCode.ABNORMAL.code, "gone"
+
+    def closed(self) -> None:
+        """The socket is gone."""
+        self.session.disconnected()
+        self._leave()

@@ -1,0 +1,336 @@
+"""What all connections of one server share, and the way of outcomes from the store to them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter, deque
+from typing import Final, final
+
+from roomlog import __version__
+from roomlog.core.graph import Graph
+from roomlog.core.reject import Reject, RejectClass
+from roomlog.core.signing import Signer
+from roomlog.protocol.capabilities import own_offer
+from roomlog.protocol.codec import Codec
+from roomlog.protocol.handshake import EPOCH_BYTES, NONCE_BYTES
+from roomlog.protocol.messages import Software
+from roomlog.protocol.server_session import ServerSession
+from roomlog.server.config import ServerConfig
+from roomlog.server.connection import Connection
+from roomlog.server.logging import Log
+from roomlog.server.metrics import Metrics
+from roomlog.server.registry import RoomRegistry
+from roomlog.server.room import RETRY_AFTER_MS, Room
+from roomlog.server.store_reader import StoreReader
+from roomlog.store.committer import Committer, Outcomes
+from roomlog.store.errors import StoreError
+from roomlog.store.interface import LINEAGE_BYTES, AppendStatus, NewRoom, NodeStore, StoredRoom
+
+OWN_CLIENT_NAME: Final = "roomlog"
+SESSION_ID_BYTES: Final = 9
+INCIDENT_BYTES: Final = 6
+
+
+@final
+class Hub:
+    """The heart of a running server: one event loop's worth of rooms and connections."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        store: NodeStore,
+        signer: Signer,
+        metrics: Metrics,
+        log: Log,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.config = config
+        self.store = store
+        self.metrics = metrics
+        self.log = log
+        self.origins: tuple[str, ...] = ()
+        """What clients dial; set once the port is known."""
+        self.is_draining = False
+        self.is_store_down = False
+        self.connections: set[Connection] = set()
+        self.monotonic = time.monotonic
+        self._signer = signer
+        self._loop = loop
+        self._per_address: Counter[str] = Counter()
+        self._unflushed: list[Connection] = []
+        self._is_flush_due = False
+        self._outcomes: deque[Outcomes] = deque()
+        self._is_delivery_due = False
+        self._software = Software(name="roomlog", version=__version__)
+        self._offer = own_offer(config.limits)
+        self._all_closed = asyncio.Event()
+        self._all_closed.set()
+        self.committer = Committer(store, self._on_outcomes, clock=time.perf_counter)
+        self.store_reader = StoreReader(store, metrics, self.monotonic)
+        self.registry = RoomRegistry(
+            reader=self.store_reader,
+            committer=self.committer,
+            metrics=metrics,
+            rooms_max=config.rooms_max,
+            make_room=self._make_room,
+            new_room=self._new_room,
+            on_lost=self._room_lost,
+            monotonic=self.monotonic,
+        )
+
+    # time
+
+    def monotonic_ms(self) -> int:
+        """Milliseconds that only measure."""
+        return int(self.monotonic() * 1000)
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970."""
+        return time.time_ns() // 1_000_000
+
+    # connections
+
+    def new_session(self, room_id: str, codec: Codec | None) -> ServerSession:
+        """The session of a socket that was just upgraded."""
+        return ServerSession(
+            room_id=room_id,
+            codec=codec,
+            signer=self._signer,
+            origins=self.origins,
+            nonce=secrets.token_bytes(NONCE_BYTES),
+            session_id=secrets.token_urlsafe(SESSION_ID_BYTES),
+            limits=self.config.limits,
+            offer=self._offer,
+            software=self._software,
+        )
+
+    def admit_connection(self, connection: Connection) -> None:
+        """Take in a new socket: the challenge, or the refusal of one too many."""
+        address = connection.address
+        self.connections.add(connection)
+        self._all_closed.clear()
+        self._per_address[address] += 1
+        self.metrics.connections.set(len(self.connections))
+        config = self.config
+        if self.is_draining:
+            connection.turn_away(Reject(RejectClass.DRAINING, "the server is about to stop"))
+        elif len(self.connections) > config.connections_max:
+            connection.turn_away(_full("the server has too many connections"))
+        elif self._per_address[address] > config.connections_per_address:
+            connection.turn_away(_full("this address has too many connections"))
+        else:
+            connection.start()
+
+    def check_room_space(self, room: Room) -> None:
+        """Raise `Reject` (room_full) when the room has all the sessions it may have."""
+        if len(room.sessions) >= self.config.connections_per_room:
+            detail: dict[str, object] = {"retry_after_ms": RETRY_AFTER_MS}
+            raise Reject(RejectClass.ROOM_FULL, "the room has too many sessions", detail)
+
+    def count_welcome(self, connection: Connection) -> None:
+        """A session is open."""
+        hello = connection.session.hello
+        assert hello is not None
+        client = hello.client
+        is_own = client is not None and client.name == OWN_CLIENT_NAME
+        # The client writes what it likes here: only what we know becomes a label.
+        name = OWN_CLIENT_NAME if is_own else "other"
+        version = __version__ if client is not None and client.version == __version__ else "other"
+        self.metrics.sessions_total.labels(name, version, str(hello.proto)).inc()
+        self.metrics.catch_up_total.labels(connection.session.catch_up).inc()
+        self.metrics.handshake_seconds.observe(self.monotonic() - connection.opened)
+
+    def forget(self, connection: Connection) -> None:
+        """A socket is gone: the one line that says how."""
+        connection.closed()
+        self.connections.discard(connection)
+        self._per_address[connection.address] -= 1
+        if not self._per_address[connection.address]:
+            del self._per_address[connection.address]
+        self.metrics.connections.set(len(self.connections))
+        if not self.connections:
+            self._all_closed.set()
+        session = connection.session
+        by, code, reason = connection.ending()
+        self.metrics.closes_total.labels(str(code) if code in _KNOWN_CODES else "other").inc()
+        self.log.info(
+            "session ended",
+            session=session.session_id,
+            room=session.room_id,
+            address=connection.address,
+            codec=session.codec.subprotocol,
+            is_writer=session.author is not None,
+            by=by,
+            code=code,
+            reason=reason,
+            seconds=round(self.monotonic() - connection.opened, 3),
+        )
+
+    def report(self, error: BaseException, **context: str) -> str:
+        """Log a fault of our own with its traceback; the id under which to find it."""
+        incident = secrets.token_hex(INCIDENT_BYTES)
+        self.log.error("internal fault", incident=incident, exc_info=error, **context)
+        return incident
+
+    # from the store
+
+    def _on_outcomes(self, outcomes: Outcomes) -> None:
+        """In the writer's thread, once a batch."""
+        self._outcomes.append(outcomes)
+        if not self._is_delivery_due:
+            self._is_delivery_due = True
+            try:
+                self._loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:
+                # The loop has ended: nobody is left to be told.
+                self._outcomes.clear()
+
+    def _deliver(self) -> None:
+        """Acknowledge and relay everything the store has answered since the last time."""
+        self._is_delivery_due = False
+        touched: dict[Room, None] = {}
+        counters = self.committer.counters
+        while self._outcomes:
+            outcomes = self._outcomes.popleft()
+            self.metrics.commit_seconds.observe(counters.last_commit_seconds)
+            nodes = 0
+            for append, outcome in outcomes:
+                room = self.registry.rooms.get(append.room_id)
+                assert room is not None, "a room with packs under way stays in memory"
+                nodes += append.count
+                if outcome.status is AppendStatus.COMMITTED:
+                    self.is_store_down = False
+                else:
+                    self.is_store_down = True
+                    self.metrics.store_errors_total.labels("commit").inc()
+                    self.log.error(
+                        "commit failed",
+                        room=append.room_id,
+                        status=outcome.status.value,
+                        reason=outcome.reason,
+                    )
+                touched[room] = None
+                try:
+                    room.settle(append, outcome)
+                except Exception as error:
+                    self._room_failed(room, error)
+            self.metrics.commit_batch_nodes.observe(nodes)
+        self._flush()
+        for room in touched:
+            try:
+                room.publish()
+            except Exception as error:
+                self._room_failed(room, error)
+
+    def flush_later(self, connection: Connection) -> None:
+        """`connection` has answers in its outbox: write them with the others of this tick."""
+        self._unflushed.append(connection)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        unflushed, self._unflushed = self._unflushed, []
+        for connection in unflushed:
+            connection.flush()
+
+    # rooms
+
+    def _make_room(self, stored: StoredRoom, graph: Graph) -> Room:
+        return Room(
+            stored,
+            graph,
+            committer=self.committer,
+            signer=self._signer,
+            limits=self.config.limits,
+            metrics=self.metrics,
+            reader_buffer_bytes=self.config.reader_buffer_bytes,
+            wall_ms=self.wall_ms,
+            monotonic=self.monotonic,
+            on_ambiguous=self.registry.reload,
+        )
+
+    def _new_room(self, room_id: str) -> NewRoom:
+        return NewRoom(
+            room_id,
+            secrets.token_bytes(LINEAGE_BYTES),
+            secrets.token_bytes(EPOCH_BYTES),
+            self.wall_ms(),
+        )
+
+    def _room_lost(self, room: Room, error: StoreError) -> None:
+        """The store cannot say what a room holds: its sessions come back later."""
+        self.report(error, room=room.room_id)
+        detail: dict[str, object] = {"retry_after_ms": RETRY_AFTER_MS}
+        reject = Reject(RejectClass.STORE_UNAVAILABLE, "the room could not be read again", detail)
+        for connection in list(self.connections):
+            if connection.room is room:
+                connection.turn_away(reject)
+
+    def _room_failed(self, room: Room, error: Exception) -> None:
+        """A fault of our own in a room: its sessions end, and what is durable is read anew."""
+        room.distrust()
+        for connection in list(self.connections):
+            if connection.room is room:
+                connection.fail(error)
+
+    # time passes
+
+    def tick(self) -> None:
+        """Once every `tick_ms`."""
+        now = self.monotonic()
+        waiting_bytes = 0
+        for connection in list(self.connections):
+            try:
+                connection.tick(now)
+                waiting_bytes += connection.waiting_bytes
+            except Exception as error:
+                connection.fail(error)
+        self.metrics.send_queue_bytes.set(waiting_bytes)
+        for room in list(self.registry.rooms.values()):
+            try:
+                room.tick()
+            except Exception as error:
+                self._room_failed(room, error)
+        self.registry.evict_idle(self.config.idle_eviction_ms / 1000)
+
+    async def drain(self, deadline: float) -> None:
+        """Send everybody away, with what they pushed acknowledged, until `deadline` (monotonic)."""
+        self.is_draining = True
+        left_ms = max(0, int((deadline - self.monotonic()) * 1000))
+        for connection in list(self.connections):
+            retry_after_ms = self.config.drain_retry_after_ms + secrets.randbelow(
+                self.config.drain_spread_ms + 1
+            )
+            connection.drain(left_ms, retry_after_ms)
+        try:
+            await asyncio.wait_for(self._all_closed.wait(), max(0.0, deadline - self.monotonic()))
+        except TimeoutError:
+            for connection in list(self.connections):
+                connection.cut()
+
+    async def close(self, deadline: float) -> bool:
+        """Write what is queued and let go of the threads; whether that was done in time."""
+        closing = asyncio.get_running_loop().run_in_executor(None, self.committer.close)
+        try:
+            await asyncio.wait_for(asyncio.shield(closing), max(0.1, deadline - self.monotonic()))
+        except TimeoutError:
+            self.log.error("the store did not finish in time")
+            return False
+        finally:
+            self.store_reader.close()
+        return True
+
+
+def _full(message: str) -> Reject:
+    return Reject(RejectClass.QUEUE_FULL, message, {"retry_after_ms": RETRY_AFTER_MS})
+
+
+_KNOWN_CODES: Final = frozenset(
+    {1000, 1001, 1002, 1003, 1005, 1006, 1007, 1009, 1011, 1012, 1013}
+    | {4001, 4003, 4004, 4005, 4008}
+)

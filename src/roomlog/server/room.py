@@ -1,0 +1,442 @@
+"""One resident room: what is durable, what is on its way to the store, and who reads it.
+
+The graph holds durable nodes only, a node's local version being seq - 1. Admitted nodes wait in
+`pending` until the store has answered, so a failed write takes nothing back from the graph.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol, final
+
+from roomlog.core.clock import next_clock
+from roomlog.core.errors import ClockExhaustedError
+from roomlog.core.graph import Graph
+from roomlog.core.node import MAX_PARENTS, MERGE, Node, NodeHasher, make_node
+from roomlog.core.pack import decode_pack, encode_pack
+from roomlog.core.pack.blocks import BODIES_FLAG, COLUMNS_FLAG, SIGNATURES_FLAG
+from roomlog.core.reject import Reject, RejectClass
+from roomlog.core.signing import Signer
+from roomlog.protocol.limits import SessionLimits
+from roomlog.protocol.messages import PackAck, RejectedNode
+from roomlog.protocol.server_session import ENVELOPE_BYTES
+from roomlog.server.admission import PendingNodes, Refusals, Verdict, admit
+from roomlog.server.history import Page, join_pages
+from roomlog.server.metrics import Metrics
+from roomlog.server.reader import Reader, Readers
+from roomlog.store.committer import Committer
+from roomlog.store.errors import QueueFull, StoreUnavailable
+from roomlog.store.interface import Append, AppendOutcome, AppendStatus, StoredRoom
+
+MERGE_ABOVE_HEADS: Final = 16
+RECENT_BYTES: Final = 256 * 1024
+RETRY_AFTER_MS: Final = 1_000
+_STORED_FLAGS: Final = SIGNATURES_FLAG | BODIES_FLAG
+
+
+class Submitter(Protocol):
+    """Who pushed a pack and hears what became of it."""
+
+    @property
+    def author(self) -> bytes: ...
+    @property
+    def reader(self) -> Reader | None: ...
+    @property
+    def refusals(self) -> Refusals: ...
+    def settle(self, ticket: int, ack: PackAck) -> None: ...
+    def refuse(self, ticket: int, reject: Reject) -> None: ...
+
+
+@final
+class _Submission:
+    """A pushed pack from its arrival to its answer."""
+
+    __slots__ = (
+        "append",
+        "attempts",
+        "data",
+        "nodes",
+        "received",
+        "submitter",
+        "ticket",
+        "verdict",
+    )
+
+    def __init__(
+        self, submitter: Submitter, ticket: int, data: bytes, nodes: list[Node], received: float
+    ) -> None:
+        self.submitter = submitter
+        self.ticket = ticket
+        self.data = data
+        self.nodes = nodes
+        self.received = received
+        self.verdict = Verdict()
+        self.append: Append | None = None
+        self.attempts = 0
+
+
+@final
+class _MergeSubmitter:
+    """The server itself, for merge nodes; at most one is under way."""
+
+    reader = None
+
+    def __init__(self, author: bytes) -> None:
+        self.author = author
+        self.refusals = Refusals()
+        self.is_busy = False
+
+    def settle(self, ticket: int, ack: PackAck) -> None:
+        self.is_busy = False
+
+    def refuse(self, ticket: int, reject: Reject) -> None:
+        self.is_busy = False
+
+
+@final
+class Room:
+    """A room in memory, owned by the event loop.
+
+    `wall_ms` tells the time that clocks are compared with, `monotonic` seconds for measuring.
+    `on_ambiguous` is called when nobody knows what the store has: the owner reads it again and
+    calls `reloaded`, or drops the room.
+    """
+
+    def __init__(
+        self,
+        stored: StoredRoom,
+        graph: Graph,
+        *,
+        committer: Committer,
+        signer: Signer,
+        limits: SessionLimits,
+        metrics: Metrics,
+        reader_buffer_bytes: int,
+        wall_ms: Callable[[], int],
+        monotonic: Callable[[], float],
+        on_ambiguous: Callable[[Room], None],
+    ) -> None:
+        self.stored = stored
+        self.graph = graph
+        self.readers = Readers(stored.lineage, reader_buffer_bytes)
+        self.sessions: set[object] = set()
+        self.last_used = monotonic()
+        self._committer = committer
+        self._signer = signer
+        self._limits = limits
+        self._metrics = metrics
+        self._wall_ms = wall_ms
+        self._monotonic = monotonic
+        self._on_ambiguous = on_ambiguous
+        self._hasher = NodeHasher(stored.lineage)
+        self._pending: PendingNodes = {}
+        self._next_seq = len(graph) + 1
+        self._in_flight: deque[_Submission] = deque()
+        self._again: list[_Submission] = []
+        self._is_recovering = False
+        self._is_ambiguous = False
+        self._fresh: list[Page] = []
+        self._fresh_authors: set[Reader | None] = set()
+        self._oldest_received = 0.0
+        self._recent: deque[Page] = deque()
+        self._recent_bytes = 0
+        self._merger = _MergeSubmitter(signer.public_key)
+
+    # durable facts
+
+    @property
+    def room_id(self) -> str:
+        return self.stored.room_id
+
+    @property
+    def lineage(self) -> bytes:
+        """32 bytes."""
+        return self.stored.lineage
+
+    @property
+    def epoch(self) -> bytes:
+        """16 bytes."""
+        return self.stored.epoch
+
+    @property
+    def head_seq(self) -> int:
+        """The greatest durable seq."""
+        return len(self.graph)
+
+    def frontier_ids(self) -> list[bytes]:
+        """The heads of the durable log, ascending."""
+        return self.graph.frontier_ids()
+
+    def id_at(self, seq: int) -> bytes:
+        """The node with this durable seq."""
+        return self.graph.id_of(seq - 1)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nobody is here and nothing is on its way: the room may leave memory."""
+        return not (
+            self.sessions or self._in_flight or self._again or self._is_ambiguous or self._fresh
+        )
+
+    @property
+    def is_ambiguous(self) -> bool:
+        """Whether the store has to be read again before anything is said about the room."""
+        return self._is_ambiguous
+
+    def recent_after(self, position: int) -> list[Page] | None:
+        """The packs after `position` if memory still has them all, else None."""
+        if position == self.head_seq:
+            return []
+        if not self._recent or self._recent[0].from_seq > position + 1:
+            return None
+        return [page for page in self._recent if page.to_seq > position]
+
+    # pushing
+
+    def push(self, submitter: Submitter, ticket: int, data: bytes) -> None:
+        """Judge a pushed pack and hand what is new to the store; the answer may come at once."""
+        if self._is_ambiguous:
+            submitter.refuse(ticket, _unavailable("the room is being read again"))
+            return
+        try:
+            nodes = decode_pack(data, self._hasher, max_nodes=self._limits.pack_nodes)
+        except Reject as broken:
+            submitter.refuse(ticket, broken)
+            return
+        submission = _Submission(submitter, ticket, data, nodes, self._monotonic())
+        if self._is_recovering:
+            self._again.append(submission)
+        else:
+            self._judge(submission)
+
+    def _judge(self, submission: _Submission) -> None:
+        submission.attempts += 1
+        now_ms = self._wall_ms()
+        submitter = submission.submitter
+        verdict = submission.verdict = admit(
+            submission.nodes,
+            graph=self.graph,
+            pending=self._pending,
+            next_seq=self._next_seq,
+            author=submitter.author,
+            now_ms=now_ms,
+            skew_ms=self._limits.clock_skew_ms,
+            refusals=submitter.refusals,
+        )
+        if verdict.accepted:
+            self._submit(submission, now_ms)
+        elif verdict.is_on_pending:
+            # Only durable nodes are acknowledged: wait for those that are under way.
+            self._in_flight.append(submission)
+        else:
+            self._acknowledge(submission, 0, 0)
+
+    def _submit(self, submission: _Submission, now_ms: int) -> None:
+        accepted = submission.verdict.accepted
+        count = len(accepted)
+        data = submission.data
+        if count != len(submission.nodes) or data[1] & ~COLUMNS_FLAG != _STORED_FLAGS:
+            data = encode_pack(accepted)
+        append = Append(
+            self.stored.room_id,
+            self.stored.epoch,
+            self._next_seq,
+            count,
+            data,
+            accepted[0].id if count == 1 else b"".join([node.id for node in accepted]),
+            submission.submitter.author,
+            now_ms,
+        )
+        try:
+            self._committer.submit(append)
+        except QueueFull:
+            self._fail(submission, RejectClass.QUEUE_FULL, "too much waits to be written")
+            return
+        except StoreUnavailable as error:
+            self._fail(submission, RejectClass.STORE_UNAVAILABLE, str(error))
+            return
+        seq = self._next_seq
+        for node in accepted:
+            self._pending[node.id] = (seq, node.clock)
+            seq += 1
+        self._next_seq = seq
+        submission.append = append
+        self._in_flight.append(submission)
+
+    def _acknowledge(self, submission: _Submission, from_seq: int, to_seq: int) -> None:
+        verdict = submission.verdict
+        for refused in verdict.rejected:
+            self._metrics.rejects_total.labels(refused.reject_class).inc()
+            retry_after_ms = refused.detail.get("retry_after_ms")
+            if refused.reject_class == RejectClass.CLOCK_AHEAD.wire and isinstance(
+                retry_after_ms, int
+            ):
+                ahead_ms = retry_after_ms + self._limits.clock_skew_ms
+                self._metrics.clock_ahead_seconds.observe(ahead_ms / 1000)
+        ack = PackAck(
+            from_seq=from_seq,
+            to_seq=to_seq,
+            duplicates=verdict.duplicates,
+            rejected=verdict.rejected,
+        )
+        submission.submitter.settle(submission.ticket, ack)
+
+    def _fail(self, submission: _Submission, reject_class: RejectClass, reason: str) -> None:
+        """Nothing new of the pack is in the log; what stands on it falls with it."""
+        verdict = submission.verdict
+        refusals = submission.submitter.refusals
+        for node in verdict.accepted:
+            detail: dict[str, object] = {"retry_after_ms": RETRY_AFTER_MS, "reason": reason}
+            verdict.rejected.append(
+                RejectedNode(id=node.id, reject_class=reject_class.wire, detail=detail)
+            )
+            refusals.remember(node.id, node.id, reject_class)
+        verdict.accepted = []
+        if verdict.is_on_pending:
+            # A duplicate of a node whose own fate is open: say nothing of it.
+            submission.submitter.refuse(submission.ticket, _unavailable(reason))
+        else:
+            self._acknowledge(submission, 0, 0)
+
+    # what the store answers
+
+    def settle(self, append: Append, outcome: AppendOutcome) -> None:
+        """The outcome of the oldest append under way. `publish` follows the last of a batch."""
+        self._settle_waiting()
+        submission = self._in_flight.popleft()
+        assert submission.append is append, "outcomes come in the order of submission"
+        if outcome.status is AppendStatus.AMBIGUOUS:
+            self._is_ambiguous = True
+        if self._is_ambiguous:
+            self._fail(submission, RejectClass.STORE_UNAVAILABLE, outcome.reason or "ambiguous")
+        elif outcome.status is AppendStatus.COMMITTED:
+            self._commit(submission, append)
+        elif not self._is_recovering:
+            self._is_recovering = True
+            self._fail(submission, RejectClass.STORE_UNAVAILABLE, outcome.reason)
+        elif submission.attempts == 1:
+            # It was numbered behind the one that failed; on its own it may well be taken.
+            self._again.append(submission)
+        else:
+            self._fail(submission, RejectClass.STORE_UNAVAILABLE, outcome.reason)
+        self._settle_waiting()
+        if not self._in_flight:
+            if self._is_ambiguous:
+                self._read_again()
+            elif self._is_recovering:
+                self._recover()
+
+    def _settle_waiting(self) -> None:
+        """Packs of duplicates that waited for what was under way before them."""
+        while self._in_flight and self._in_flight[0].append is None:
+            submission = self._in_flight.popleft()
+            if self._is_ambiguous:
+                submission.submitter.refuse(submission.ticket, _unavailable("ambiguous"))
+            elif self._is_recovering:
+                self._again.append(submission)
+            else:
+                self._acknowledge(submission, 0, 0)
+
+    def _commit(self, submission: _Submission, append: Append) -> None:
+        graph = self.graph
+        for node in submission.verdict.accepted:
+            graph.add(node.id, node.author, node.clock, node.parents)
+            del self._pending[node.id]
+        to_seq = append.to_seq
+        assert len(graph) == to_seq, "the graph numbers nodes as the log does"
+        now = self._monotonic()
+        if not self._fresh:
+            self._oldest_received = submission.received
+        self._fresh.append(Page(append.from_seq, to_seq, append.pack))
+        self._fresh_authors.add(submission.submitter.reader)
+        self._metrics.nodes_admitted_total.inc(append.count)
+        self._metrics.pack_ack_seconds.observe(now - submission.received)
+        self._acknowledge(submission, append.from_seq, to_seq)
+
+    def _recover(self) -> None:
+        """Everything under way is answered: number what is left anew."""
+        self._is_recovering = False
+        self._pending.clear()
+        self._next_seq = self.head_seq + 1
+        again, self._again = self._again, []
+        for submission in again:
+            self._judge(submission)
+
+    def distrust(self) -> None:
+        """Something went wrong in here: believe only the store, once nothing is under way."""
+        if not self._is_ambiguous:
+            self._is_ambiguous = True
+            if not self._in_flight:
+                self._read_again()
+
+    def _read_again(self) -> None:
+        self._pending.clear()
+        again, self._again = self._again, []
+        for submission in again:
+            submission.submitter.refuse(submission.ticket, _unavailable("ambiguous"))
+        self._on_ambiguous(self)
+
+    def reloaded(self, graph: Graph) -> None:
+        """The store was read again after an ambiguous commit; readers get what they lack."""
+        known = self.head_seq
+        self.graph = graph
+        self._pending.clear()
+        self._next_seq = len(graph) + 1
+        self._is_ambiguous = False
+        self._is_recovering = False
+        self._fresh, self._fresh_authors = [], set()
+        self._recent.clear()
+        self._recent_bytes = 0
+        if self.head_seq > known:
+            self._metrics.readers_behind_total.inc(self.readers.all_fall_behind(known))
+
+    # reading
+
+    def publish(self) -> None:
+        """Relay what was committed since the last call, one frame for all of it."""
+        if not self._fresh:
+            return
+        pages = join_pages(
+            self._fresh,
+            self._hasher,
+            max_nodes=self._limits.pack_nodes,
+            max_bytes=self._limits.frame_bytes - ENVELOPE_BYTES,
+        )
+        authors = self._fresh_authors
+        only_author = next(iter(authors)) if len(authors) == 1 else None
+        self._fresh, self._fresh_authors = [], set()
+        self._remember_recent(pages)
+        behind = self.readers.relay(pages, only_author)
+        if behind:
+            self._metrics.readers_behind_total.inc(behind)
+        now = self.last_used = self._monotonic()
+        self._metrics.relay_lag_seconds.observe(now - self._oldest_received)
+
+    def _remember_recent(self, pages: list[Page]) -> None:
+        self._recent.extend(pages)
+        self._recent_bytes += sum(len(page.nodes) for page in pages)
+        while self._recent_bytes > RECENT_BYTES:
+            self._recent_bytes -= len(self._recent.popleft().nodes)
+
+    def tick(self) -> None:
+        """Once a tick: sign a merge when the frontier is wide."""
+        heads = self.graph.frontier
+        if len(heads) <= MERGE_ABOVE_HEADS or self._merger.is_busy or self._is_ambiguous:
+            return
+        merged = heads[:MAX_PARENTS]
+        greatest = max(self.graph.clock_of(lv) for lv in merged)
+        try:
+            clock = next_clock(self._wall_ms(), greatest)
+        except ClockExhaustedError:
+            return
+        parents = [self.graph.id_of(lv) for lv in merged]
+        node = make_node(self._hasher, self._signer, MERGE, clock, parents, [])
+        self._merger.is_busy = True
+        self._metrics.merges_signed_total.inc()
+        self.push(self._merger, 0, encode_pack([node]))
+
+
+def _unavailable(reason: str) -> Reject:
+    detail: dict[str, object] = {"retry_after_ms": RETRY_AFTER_MS}
+    return Reject(RejectClass.STORE_UNAVAILABLE, reason, detail)

@@ -1,0 +1,211 @@
+"""A whole server: opens the store, serves, drains, stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from typing import Final, Self, final
+
+from aiohttp import web
+
+from roomlog import __version__
+from roomlog.identity import Identity
+from roomlog.server.config import ServerConfig
+from roomlog.server.edge import make_application
+from roomlog.server.hub import Hub
+from roomlog.server.logging import Log, make_log
+from roomlog.server.metrics import Metrics
+from roomlog.store.interface import NodeStore
+from roomlog.store.memory import MemoryStore
+from roomlog.store.sqlite import SqliteStore
+
+STORE_ID_BYTES: Final = 16
+STORE_SHARE_OF_DRAIN: Final = 0.2
+"""What of the drain's deadline is kept for the store."""
+
+
+def open_store(config: ServerConfig) -> tuple[NodeStore, Identity]:
+    """The store of a configuration and the server's key, which belongs to the store.
+
+    Raises `StoreError` and `IdentityFileError`.
+    """
+    store_id, now_ms = secrets.token_bytes(STORE_ID_BYTES), time.time_ns() // 1_000_000
+    if not config.store:
+        return MemoryStore(store_id, now_ms), Identity.generate()
+    store = SqliteStore.open(config.store, store_id=store_id, now_ms=now_ms)
+    try:
+        return store, Identity.load_or_create(store.key_path)
+    except BaseException:
+        store.close()
+        raise
+
+
+@final
+class Service:
+    """A running server, as an asynchronous context manager.
+
+    `store` and `identity` replace what the configuration names; the caller then closes the store.
+    Leaving the context drains.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        store: NodeStore | None = None,
+        identity: Identity | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self.config = config
+        self.log = make_log(config.log_format, config.log_level) if log is None else log
+        self.metrics = Metrics()
+        self.port = 0
+        """The bound port."""
+        self.hub: Hub
+        self._given_store = store
+        self._given_identity = identity
+        self._store: NodeStore
+        self._runner: web.AppRunner | None = None
+        self._ticker: asyncio.Task[None] | None = None
+        self._is_stopped = False
+
+    @property
+    def url(self) -> str:
+        """What a client on this machine dials."""
+        host = self.config.host
+        name = f"[{host}]" if ":" in host else host
+        return f"ws://{name}:{self.port}"
+
+    async def start(self) -> None:
+        """Open the store and listen. Raises `StoreError`, `IdentityFileError`, OSError."""
+        if self._given_store is None:
+            self._store, identity = open_store(self.config)
+            identity = self._given_identity or identity
+        else:
+            self._store = self._given_store
+            identity = self._given_identity or Identity.generate()
+        self.hub = Hub(
+            self.config,
+            store=self._store,
+            signer=identity,
+            metrics=self.metrics,
+            log=self.log,
+            loop=asyncio.get_running_loop(),
+        )
+        self._set_levels()
+        self._runner = web.AppRunner(
+            make_application(self.hub), handle_signals=False, access_log=None, shutdown_timeout=0.1
+        )
+        try:
+            await self._runner.setup()
+            site = web.TCPSite(self._runner, self.config.host, self.config.port, backlog=1024)
+            await site.start()
+        except BaseException:
+            await self._runner.cleanup()
+            await self.hub.close(time.monotonic() + 1.0)
+            self._close_store()
+            raise
+        self.port = self._runner.addresses[0][1]
+        self.hub.origins = self.config.origins(self.port)
+        self._ticker = asyncio.create_task(self._tick())
+        self.log.info(
+            "listening",
+            url=self.url,
+            origins=list(self.hub.origins),
+            store=self.config.store or "memory",
+            version=__version__,
+        )
+
+    def _set_levels(self) -> None:
+        levels = self._store.identity
+        self.metrics.schema_version.set(levels.schema_version)
+        self.metrics.schema_compat_version.set(levels.compat_version)
+        self.metrics.feature_level.set(levels.feature_level)
+        self.metrics.build_info.labels(__version__).set(1)
+
+    async def _tick(self) -> None:
+        interval = self.config.tick_ms / 1000
+        loop = asyncio.get_running_loop()
+        due = loop.time() + interval
+        while True:
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            self.metrics.event_loop_lag_seconds.observe(max(0.0, loop.time() - due))
+            try:
+                self.hub.tick()
+            except Exception as error:
+                self.hub.report(error)
+            due = max(due + interval, loop.time())
+
+    async def stop(self) -> bool:
+        """Drain and stop within the deadline; whether everything was written."""
+        if self._is_stopped:
+            return True
+        self._is_stopped = True
+        started = time.monotonic()
+        deadline = started + self.config.drain_deadline_ms / 1000
+        for_store = self.config.drain_deadline_ms / 1000 * STORE_SHARE_OF_DRAIN
+        self.log.info("draining", sessions=len(self.hub.connections))
+        await self.hub.drain(deadline - for_store)
+        if self._ticker is not None:
+            self._ticker.cancel()
+        is_written = await self.hub.close(deadline)
+        if self._runner is not None:
+            await self._runner.cleanup()
+        if is_written:
+            self._close_store()
+        self.log.info("stopped", seconds=round(time.monotonic() - started, 3))
+        return is_written
+
+    def _close_store(self) -> None:
+        if self._given_store is None:
+            self._store.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.stop()
+
+
+def run(config: ServerConfig, on_start: Callable[[Service], None] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends at once. The exit code.
+
+    `on_start` is called when the server listens. Raises what `Service.start` raises.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(config, on_start))
+
+
+async def _serve(config: ServerConfig, on_start: Callable[[Service], None] | None) -> int:
+    stopping = asyncio.Event()
+    service = Service(config)
+
+    def on_signal() -> None:
+        if stopping.is_set():
+            os._exit(1)
+        stopping.set()
+
+    await service.start()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    if on_start is not None:
+        on_start(service)
+    await stopping.wait()
+    if not await service.stop():
+        # A thread hangs in the store: leaving must not wait for it.
+        os._exit(1)
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
