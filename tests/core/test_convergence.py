@@ -8,10 +8,10 @@ from random import Random
 
 import pytest
 
-from roomlog.core.crdt.map import BlobReference
 from roomlog.core.node import Node
 from roomlog.core.pack import Layout, encode_pack, write_pack_file
 from roomlog.core.replica import Replica
+from tests.core.devices import plain
 from tests.oracle.histories import arrival_order, random_graph, wide_graph
 from tests.oracle.naive_room import NaiveRoom
 from tests.oracle.room_histories import LINEAGE, ROOM_ID, RoomHistory, room_history
@@ -19,15 +19,6 @@ from tests.oracle.room_histories import LINEAGE, ROOM_ID, RoomHistory, room_hist
 HISTORIES = int(os.environ.get("ROOMLOG_HISTORIES", "2000"))
 ORDERS = 5
 SLICES = 8
-
-
-def plain(state: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
-    """A state with blobs as the oracle writes them."""
-    blobs: dict[str, object] = {}
-    for key, blob in state["blobs"].items():
-        assert isinstance(blob, BlobReference)
-        blobs[key] = [blob.hash, blob.size_bytes, blob.media_type]
-    return {**state, "blobs": blobs}
 
 
 def a_history(seed: int) -> RoomHistory:
