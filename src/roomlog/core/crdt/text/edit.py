@@ -39,10 +39,14 @@ class TextEdit:
 class TextStats:
     """Counted work of one document, for metrics and for guards that need no clock.
 
-    Lengths are in local versions: one for each character inserted or deleted.
+    `local_versions`, `moved` (switched off or on to stand at another version), `rebuilt` (walked
+    again in a new walk) and `caught_up` (walked late, after going into the text directly) are in
+    local versions: one for each character inserted or deleted. `rebuilds` counts walks begun,
+    `collisions` comparisons of tie-break keys, `span_limit_drops` walks given up for their size.
     """
 
     __slots__ = (
+        "caught_up",
         "collisions",
         "local_versions",
         "moved",
@@ -57,6 +61,7 @@ class TextStats:
         self.local_versions: int = 0
         self.moved: int = 0
         self.rebuilt: int = 0
+        self.caught_up: int = 0
         self.rebuilds: int = 0
         self.collisions: int = 0
         self.span_limit_drops: int = 0

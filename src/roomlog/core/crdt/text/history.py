@@ -304,8 +304,9 @@ class TextHistory:
     ) -> list[Entry]:
         """What each of two versions has that the other has not.
 
-        Fills `only_left` and returns the entries only in `right`, both from the newest back. The
-        search goes back from both, newest first, and ends when all it still holds is in both.
+        Fills `only_left` and returns the entries only in `right`, both from the newest back; no
+        version may name an entry twice. The search goes back from both, newest first, and ends when
+        all it still holds is in both.
         """
         only_right: list[Entry] = []
         self._difference_marks += 1
@@ -323,7 +324,7 @@ class TextHistory:
                 entry.flag = 2
                 _enqueue(queue, entry)
                 unshared += 1
-            elif entry.flag == 1:
+            else:
                 entry.flag = 3
                 unshared -= 1
         while unshared:

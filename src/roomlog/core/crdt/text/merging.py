@@ -51,22 +51,20 @@ class MergeState:
 
     def direct_entry(self) -> Entry:
         """The entry that takes edits made at the heads: the only head itself where possible."""
+        walker = self.walker
+        if walker is not None and self.history.next_version - walker.upto > walker.events + _SLACK:
+            self.drop_walker()
         heads = self.heads
         if len(heads) == 1:
             entry = heads[0]
-            if (
-                entry.critical
-                and not entry.forked
-                and not entry.walked
-                and entry.end == self.history.next_version
-            ):
+            if entry.critical:
+                # The only head and critical: nothing is written on it or beside it.
+                assert not entry.forked
+                assert not entry.walked
                 return entry
         entry = self.history.open(heads)
         entry.critical = True
         self.critical.append(entry)
-        walker = self.walker
-        if walker is not None and entry.start - walker.upto > walker.events + _SLACK:
-            self.drop_walker()
         return entry
 
     def set_head(self, node: int, entry: Entry) -> None:
@@ -176,10 +174,13 @@ class MergeState:
     def _replay(self, walker: Walker, index: int, planned: bool) -> None:
         """Walk everything from the entry at `index` on, whose effect the text has already."""
         entries = self.history.entries[index:]
+        size = self.history.next_version - walker.upto
         if planned:
+            self.stats.rebuilt += size
             entries = walk_order(entries)
+        else:
+            self.stats.caught_up += size
         for entry in entries:
-            self.stats.rebuilt += entry.end - entry.start
             walker.replay(entry)
 
     def drop_walker(self) -> None:
@@ -196,6 +197,7 @@ class MergeState:
                     op.targets = None
         walker.take_apart()
         self.walker = None
+        self.stats.walker_spans = 0
 
     def measure(self, walker: Walker) -> None:
         stats = self.stats

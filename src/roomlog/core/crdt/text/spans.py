@@ -105,7 +105,7 @@ class Block:
 
     def index_of(self, span: Span) -> int:
         index = 0
-        for item in self.spans:
+        for item in self.spans:  # pragma: no branch
             if item is span:
                 break
             index += 1
@@ -195,6 +195,11 @@ class SpanTree:
     def lift_finger(self) -> None:
         """Forget the leaf found last: lengths before it may have changed."""
         self._finger = None
+
+    def keep_finger(self, leaf: Block) -> None:
+        """Before a change in `leaf`: forget the leaf found last unless it is this one."""
+        if self._finger is not leaf:
+            self._finger = None
 
     def rewind(self) -> None:
         """Lay the finger on the first leaf, before a change there."""

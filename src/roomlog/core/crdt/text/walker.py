@@ -73,10 +73,6 @@ class Walker:
         """Length of the document in the version the walk stands at."""
         return self.tree.root.prepare
 
-    def effect_length(self) -> int:
-        """Length of the document with everything walked so far."""
-        return self.tree.root.effect
-
     def take_apart(self) -> None:
         """Free the memory of the walk, which is of no use afterwards."""
         self.tree.take_apart()
@@ -170,21 +166,17 @@ class Walker:
         return effect
 
     def _continue(self, run: Run, length: int) -> int:
-        """Insert right after the last character of `run`, which its author has just written."""
+        """Insert right after the last character of `run`, which its author has just written.
+
+        Nobody can have deleted that character, or written beside it having seen it: the entry would
+        be forked, and its last run closed.
+        """
         tree = self.tree
         last = run.spans[-1]
         leaf = last.leaf
-        tree.lift_finger()
-        effect = tree.effect_before(last)
-        offset = run.length
-        run.length = offset + length
-        if last.deleted:
-            # Somebody has deleted the character concurrently: same run, other state.
-            new = Span(run, offset, length, leaf)
-            run.spans.append(new)
-            tree.place(leaf, leaf.index_of(last) + 1, new)
-            return effect
-        effect += last.length
+        tree.keep_finger(leaf)
+        effect = tree.effect_before(last) + last.length
+        run.length += length
         last.length += length
         leaf.grow(length, length)
         return effect
