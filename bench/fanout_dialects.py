@@ -69,22 +69,42 @@ class YWriter(YReader, WriterClient):
         return [SYNC_UPDATE + uvarint(len(update)) + update for update in updates]
 
 
-# roomlog: the protocol's own codec; readers come without a key, the writer proves its own.
+# roomlog: the protocol's own codec; everybody proves a key of their own.
 
 
 class RoomlogReader(ReaderClient):
     def __init__(self, url: str, counted: Callable[[int], None]) -> None:
+        from roomlog.identity import Identity
         from roomlog.protocol import codec, messages
 
         self._codec = codec.Codec.MSGPACK
         super().__init__(url, self._codec.subprotocol)
         self._counted = counted
+        self._identity = Identity.generate()
         self._messages = messages
         self._encode = codec.encode
         self._read = codec.server_frames(self._codec).read
 
     def hello(self, challenge: Any) -> Any:
-        return self._messages.Hello(proto=1, nonce=os.urandom(32))
+        from roomlog.protocol import handshake
+
+        origin, _, room_id = self.url.rpartition("/ws/")
+        nonce = os.urandom(32)
+        spoken = handshake.transcript(
+            server_nonce=challenge.nonce,
+            client_nonce=nonce,
+            origin=origin,
+            room_id=room_id,
+            subprotocol=self._codec.subprotocol,
+            server_key=challenge.server_pubkey,
+            client_key=self._identity.public_key,
+            label="",
+            token="",
+        )
+        proof = handshake.hello_proof(self._identity, spoken)
+        return self._messages.Hello(
+            proto=1, nonce=nonce, pubkey=self._identity.public_key, proof=proof
+        )
 
     def received(self, data: bytes, start: int, end: int) -> None:
         message = self._read(data[start:end])
@@ -114,33 +134,9 @@ class RoomlogReader(ReaderClient):
 
 class RoomlogWriter(RoomlogReader, WriterClient):
     def __init__(self, url: str, confirmed: Callable[[int], None]) -> None:
-        from roomlog.identity import Identity
-
         super().__init__(url, lambda edits: None)
         self._confirmed = confirmed
-        self._identity = Identity.generate()
         self._welcome: Any = None
-
-    def hello(self, challenge: Any) -> Any:
-        from roomlog.protocol import handshake
-
-        origin, _, room_id = self.url.rpartition("/ws/")
-        nonce = os.urandom(32)
-        spoken = handshake.transcript(
-            server_nonce=challenge.nonce,
-            client_nonce=nonce,
-            origin=origin,
-            room_id=room_id,
-            subprotocol=self._codec.subprotocol,
-            server_key=challenge.server_pubkey,
-            client_key=self._identity.public_key,
-            label="",
-            token="",
-        )
-        proof = handshake.hello_proof(self._identity, spoken)
-        return self._messages.Hello(
-            proto=1, nonce=nonce, pubkey=self._identity.public_key, proof=proof
-        )
 
     def welcomed(self, welcome: Any) -> None:
         self._welcome = welcome
