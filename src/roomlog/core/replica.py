@@ -45,6 +45,7 @@ class Replica:
 
     ``room_id`` is 1 to 128 of ``A-Z a-z 0-9 . _ ~ -``. Without an ``identity`` the replica reads
     only. ``lineage`` (32 bytes) is the room's; by default the one of a room without a server.
+    ``waiting`` bounds what may wait for parents.
 
     >>> from roomlog.identity import Identity
     >>> ada = Replica("demo", Identity.from_seed(bytes(32)))
@@ -59,7 +60,12 @@ class Replica:
     """
 
     def __init__(
-        self, room_id: str, identity: Signer | None = None, lineage: bytes | None = None
+        self,
+        room_id: str,
+        identity: Signer | None = None,
+        lineage: bytes | None = None,
+        *,
+        waiting: WaitingNodes | None = None,
     ) -> None:
         if _ROOM_ID.fullmatch(room_id) is None:
             raise InvalidValueError(f"room_id: {room_id!r} is not 1 to 128 of A-Za-z0-9._~-")
@@ -73,7 +79,7 @@ class Replica:
         self.graph = Graph()
         self._hasher = NodeHasher(lineage)
         self._nodes: list[Node] = []
-        self._waiting = WaitingNodes()
+        self._waiting = WaitingNodes() if waiting is None else waiting
         self._intake = Intake(self.graph, self._nodes, self._waiting)
         self._state = State(self.graph)
         self._leaves = StateHasher(self._state)
@@ -233,6 +239,10 @@ class Replica:
 
     def __len__(self) -> int:
         return len(self._nodes)
+
+    def __bool__(self) -> bool:
+        """True also without nodes: an empty room is a room."""
+        return True
 
     def node(self, node_id: bytes) -> Node:
         """The node of an id. Raises `UnknownNodeError`."""
