@@ -91,8 +91,13 @@ def prepare_writer(connection: Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_SIZE_LIMIT_BYTES}")
 
 
-def store_error(error: sqlite3.Error, room: str | None = None) -> StoreError:
-    """Our error for one of SQLite's: damage of the file, or anything that may pass."""
+def store_error(error: Exception, room: str | None = None) -> StoreError:
+    """Our error for one of SQLite's: damage of the file, or anything that may pass.
+
+    A TypeError or ValueError is damage too: a value of a type or a form that was never written.
+    """
+    if not isinstance(error, sqlite3.Error):
+        return StoreCorrupt(room, f"a value cannot be read: {error}")
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in CORRUPTION_CODES:
         return StoreCorrupt(room, str(error))

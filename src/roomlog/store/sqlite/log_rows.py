@@ -1,14 +1,13 @@
-"""Rows of the log and of the admission records: how an append becomes them, and back."""
+"""Rows of the log and of the admission records: how an append becomes them."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from roomlog.store.append_check import head_bytes_of
-from roomlog.store.interface import AdmissionRecord, Append
+from roomlog.store.interface import Append
 from roomlog.store.sqlite.checksums import (
     admission_checksum,
-    check,
     index_checksum,
     tail_checksum,
 )
@@ -70,16 +69,4 @@ def admission_values(
             (append.epoch, append.submitter, lineage),
             append.policy_head,
         ),
-    )
-
-
-def admission_record(room_id: str, room: int, row: tuple[Any, ...]) -> AdmissionRecord:
-    """A row of `SELECT_ADMISSIONS`. Raises `StoreCorrupt` if it is not what was written."""
-    epoch, from_seq, to_seq, admitted_ms, submitter, policy_head, lineage, reinstated, written = row
-    found = admission_checksum(
-        (room, from_seq, to_seq, admitted_ms, reinstated), (epoch, submitter, lineage), policy_head
-    )
-    check(room_id, f"the admission record of seq {from_seq}", found, written)
-    return AdmissionRecord(
-        epoch, from_seq, to_seq, admitted_ms, submitter, policy_head, lineage, bool(reinstated)
     )

@@ -40,18 +40,19 @@ class Readers:
     def run(self, query: Callable[[Connection], Answer], room: str | None = None) -> Answer:
         """What `query` gives: a bounded amount of reading, finished when it returns.
 
-        Raises `StoreUnavailable`, `StoreCorrupt` naming `room`.
+        A TypeError or ValueError of the query means that what it read was never written. Raises
+        `StoreUnavailable`, `StoreCorrupt` naming `room`.
         """
         while True:
             quiet = self._quiet_mark()
             connection = self._take(quiet)
             try:
                 answer = query(connection)
-            except sqlite3.Error as error:
+            except (sqlite3.Error, TypeError, ValueError) as error:
                 connection.close()
-                if self._quiet_mark() == quiet:
-                    raise store_error(error, room) from error
-                continue
+                if self._quiet_mark() != quiet:
+                    continue
+                raise store_error(error, room) from error
             except BaseException:
                 connection.close()
                 if quiet is None or self._quiet_mark() == quiet:

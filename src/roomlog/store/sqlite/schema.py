@@ -43,6 +43,9 @@ def read_identity(connection: Connection, path: str) -> tuple[StoreIdentity, str
         raise StoreCorrupt(None, f"{path} is not a roomlog database")
     meta = dict(connection.execute("SELECT key, value FROM store_meta").fetchall())
     try:
+        for key in ("schema_version", "compat_version", "feature_level", "created_ms"):
+            if not isinstance(meta[key], int):
+                raise StoreCorrupt(None, f"{path} has no number as {key}")
         identity = StoreIdentity(
             meta["store_id"],
             meta["schema_version"],

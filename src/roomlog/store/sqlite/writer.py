@@ -247,7 +247,7 @@ class Writer:
             return self._connection
         try:
             connection = self._open_connection()
-        except sqlite3.Error as error:
+        except UNWRITABLE as error:
             raise store_error(error) from error
         try:
             if self._is_fenced:
