@@ -46,7 +46,8 @@ class Edge:
             compress=False,
             autoping=False,
             autoclose=False,
-            max_msg_size=limits.frame_limit("" if codec is None else codec.subprotocol),
+            # aiohttp refuses a frame of exactly its limit.
+            max_msg_size=limits.frame_limit(codec.subprotocol if codec else "") + 1,
             timeout=CLOSE_WAIT_SECONDS,
         )
         if not socket.can_prepare(request):
