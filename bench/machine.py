@@ -30,7 +30,7 @@ def machine() -> dict[str, str]:
     return {
         "processor": f"{model} ({os.cpu_count()} cores)",
         "memory": memory,
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "revision": f"revision {revision.stdout.strip() or 'unknown'}",
     }

@@ -180,7 +180,9 @@ def main(
     ]
     evaluated = [claim.evaluate(samples) for claim in usable]
     for each in evaluated:
-        print(f"{'met' if each['met'] else 'NOT MET'}: {each['text']}: {each['median']:.3g}")
+        has_target = each["at_least"] is not None or each["at_most"] is not None
+        verdict = ("met" if each["met"] else "NOT MET") if has_target else "figure"
+        print(f"{verdict}: {each['text']}: {each['median']:.3g}")
     if chosen.only:
         return
     RESULTS.mkdir(exist_ok=True)
