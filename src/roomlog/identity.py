@@ -15,6 +15,7 @@ from roomlog.core.errors import IdentityFileError
 from roomlog.core.signing import SIGNATURE_BYTES, Purpose
 
 _SEED_BYTES = 32
+_IS_POSIX = os.name == "posix"
 
 
 @final
@@ -81,7 +82,7 @@ class Identity:
         one that others than its owner can read.
         """
         with open(path, "rb") as file:
-            if os.name == "posix":
+            if _IS_POSIX:
                 mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
                 if mode & 0o077:
                     raise IdentityFileError(
@@ -125,7 +126,7 @@ class Identity:
 
 def _sync_directory(path: Path) -> None:
     """Make a new name in ``path`` durable; only POSIX lets a directory be opened."""
-    if os.name != "posix":
+    if not _IS_POSIX:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:

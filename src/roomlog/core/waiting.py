@@ -22,7 +22,8 @@ class WaitingNodes:
         self._bytes = 0
         self._nodes: dict[bytes, Node] = {}
         self._missing_counts: dict[bytes, int] = {}
-        self._waiters: dict[bytes, list[bytes]] = {}
+        # Waiting ids by awaited id; the inner dict is an ordered set.
+        self._waiters: dict[bytes, dict[bytes, None]] = {}
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -61,9 +62,9 @@ class WaitingNodes:
         for parent in missing:
             waiters = self._waiters.get(parent)
             if waiters is None:
-                self._waiters[parent] = [node_id]
+                self._waiters[parent] = {node_id: None}
             else:
-                waiters.append(node_id)
+                waiters[node_id] = None
         return True
 
     def resolve(self, node_id: bytes) -> list[Node]:
@@ -89,11 +90,10 @@ class WaitingNodes:
         refused = [node_id]
         while refused:
             for waiter in self._waiters.pop(refused.pop(), ()):
-                if waiter in self._nodes:
-                    node = self._take(waiter)
-                    self._forget_waiter(node)
-                    dropped.append(node)
-                    refused.append(waiter)
+                node = self._take(waiter)
+                self._forget_waiter(node)
+                dropped.append(node)
+                refused.append(waiter)
         return dropped
 
     def _take(self, node_id: bytes) -> Node:
@@ -103,11 +103,11 @@ class WaitingNodes:
         return node
 
     def _forget_waiter(self, node: Node) -> None:
-        """Remove a dropped node from the lists of its other missing parents."""
+        """Remove a dropped node from what waits for its other missing parents."""
         for parent in node.parents:
             waiters = self._waiters.get(parent)
-            if waiters is not None and node.id in waiters:
-                waiters.remove(node.id)
+            if waiters is not None:
+                waiters.pop(node.id, None)
                 if not waiters:
                     del self._waiters[parent]
 

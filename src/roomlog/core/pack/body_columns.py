@@ -88,7 +88,8 @@ class BodyColumnsWriter:
         for index, operation in enumerate(operations):
             if isinstance(operation, TextInsert):
                 self._add_insert(operation, index == last)
-            elif isinstance(operation, TextDelete):
+            else:
+                assert isinstance(operation, TextDelete)
                 self._add_delete(operation, index == last)
         return True
 
