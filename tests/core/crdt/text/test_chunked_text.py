@@ -79,3 +79,15 @@ def test_deleting_all_leaves_an_empty_text_that_can_be_written_again() -> None:
     assert text.whole() == ""
     text.insert(0, "again")
     assert text.whole() == "again"
+
+
+def test_deleting_a_whole_chunk_leaves_the_text_around_it() -> None:
+    text = ChunkedText()
+    text.insert(0, "".join(chr(97 + at % 26) for at in range(10_000)))
+    model = text.whole()
+    for position in (0, 2048, 5000):
+        text.delete(position, 1024)
+        model = model[:position] + model[position + 1024 :]
+        text.insert(position, "-")
+        model = model[:position] + "-" + model[position:]
+        assert text.whole() == model
