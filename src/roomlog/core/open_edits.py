@@ -95,7 +95,6 @@ class OpenEdits:
         self._suffix = b""
         self._distance = 1
         self._placed: list[_PlacedItem] = []
-        self._suffix_is_final = False
         # The text edit that the next one may continue.
         self._run_kind = 0
         self._run_key = ""
@@ -131,7 +130,7 @@ class OpenEdits:
 
         The order stays: a suffix follows a fraction that already differs from both neighbours.
         """
-        if self._placed and not self._suffix_is_final:
+        if self._placed:
             suffix = self._suffix_of(clock)
             for placed in self._placed:
                 end = placed.suffix_end
@@ -329,7 +328,6 @@ class OpenEdits:
         self._lv = self._first_lv = len(graph) + merges_before(len(graph.frontier))
         self._segment = Segment(self._lv)
         self._size_bytes = 0
-        self._suffix_is_final = False
         self._suffix = b""
 
     def _next_segment(self) -> None:
@@ -408,8 +406,6 @@ class OpenEdits:
         placement = place(
             order, index, self._suffix, self._first_lv, distance, from_upper=from_upper
         )
-        if placement.is_beside_open:
-            self._suffix_is_final = True
         for item, position, run_prefix_bytes in placement.shifted:
             self._write_move(key, item, position, run_prefix_bytes)
         return placement
