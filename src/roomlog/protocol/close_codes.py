@@ -6,7 +6,9 @@ Codes below 4000 are those of RFC 6455 and the IANA registry; 4000-4999 are ours
 from __future__ import annotations
 
 from enum import Enum
-from typing import final
+from typing import Final, final
+
+from roomlog.core.reject import RejectClass
 
 
 class Reaction(Enum):
@@ -87,3 +89,18 @@ def reaction_to(code: int) -> Reaction:
     """What a client does on `code`; on one from a newer server it backs off, never loops fast."""
     known = BY_CODE.get(code)
     return Reaction.BACK_OFF if known is None else known.reaction
+
+
+_BY_REFUSAL: Final = {
+    RejectClass.STORE_UNAVAILABLE: CloseCode.TRY_AGAIN_LATER,
+    RejectClass.ROOM_FULL: CloseCode.TRY_AGAIN_LATER,
+    RejectClass.QUEUE_FULL: CloseCode.TRY_AGAIN_LATER,
+    RejectClass.DRAINING: CloseCode.SERVICE_RESTART,
+    RejectClass.UNSUPPORTED_PROTOCOL: CloseCode.UNSUPPORTED_PROTOCOL,
+    RejectClass.TIMEOUT: CloseCode.NOT_A_HELLO,
+}
+
+
+def close_code_of(refusal: RejectClass) -> CloseCode:
+    """How a server closes a session that it refuses for this reason."""
+    return _BY_REFUSAL.get(refusal, CloseCode.FORBIDDEN)

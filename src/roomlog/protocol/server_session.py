@@ -16,7 +16,7 @@ from roomlog.core.reject import Reject, RejectClass, RejectKind
 from roomlog.core.signing import Signer
 from roomlog.protocol import messages
 from roomlog.protocol.capabilities import Offer, meet
-from roomlog.protocol.close_codes import CloseCode
+from roomlog.protocol.close_codes import CloseCode, close_code_of
 from roomlog.protocol.codec import (
     Codec,
     FrameReader,
@@ -46,15 +46,6 @@ REQUEST_COST = 5
 """What a request takes from the message bucket, where everything else takes one."""
 ENVELOPE_BYTES = 1024
 """Room in a frame for everything of a pack message but its nodes."""
-
-_CLOSE_BY_REFUSAL = {
-    RejectClass.STORE_UNAVAILABLE: CloseCode.TRY_AGAIN_LATER,
-    RejectClass.ROOM_FULL: CloseCode.TRY_AGAIN_LATER,
-    RejectClass.QUEUE_FULL: CloseCode.TRY_AGAIN_LATER,
-    RejectClass.DRAINING: CloseCode.SERVICE_RESTART,
-    RejectClass.UNSUPPORTED_PROTOCOL: CloseCode.UNSUPPORTED_PROTOCOL,
-    RejectClass.TIMEOUT: CloseCode.NOT_A_HELLO,
-}
 
 
 class State(Enum):
@@ -175,6 +166,8 @@ class ServerSession:
         try:
             hello = self._frames.read(frame)
         except MessageRefused as refusal:
+            if _is_error(refusal):
+                return self._close(CloseCode.NOT_A_HELLO, "an error instead of a hello")
             return self._refuse(refusal.reject, refusal.ref, CloseCode.NOT_A_HELLO)
         if not isinstance(hello, messages.Hello):
             reject = Reject(RejectClass.INVALID_MESSAGE, "the first message must be hello")
@@ -277,6 +270,9 @@ class ServerSession:
             message = self._frames.read(frame)
         except MessageRefused as refusal:
             limited = self._rate_limited(1, refusal.ref, now_ms)
+            if _is_error(refusal):
+                # Nothing answers an error, lest two sides go on for ever; a flood still ends.
+                return limited if self.is_closed else []
             return limited or [self._error(refusal.reject, refusal.ref)]
         if isinstance(message, messages.PushPack):
             return self._push(message, now_ms)
@@ -365,7 +361,8 @@ class ServerSession:
                 answer_now.ref = ready.ref
                 answer_now.credit = self._credit.announce()
                 effects.append(Send(encode(self.codec, answer_now)))
-            elif answer_now is not None:
+            else:
+                assert answer_now is not None
                 effects.append(self._error(answer_now, ready.ref))
         if self.state is State.DRAINING and not self._pushed:
             effects += self._close(CloseCode.SERVICE_RESTART, "drained")
@@ -485,7 +482,7 @@ class ServerSession:
     ) -> list[ServerEffect]:
         """The error, then the close its class has unless `code` says otherwise."""
         if code is None:
-            code = _CLOSE_BY_REFUSAL.get(reject.reject_class, CloseCode.FORBIDDEN)
+            code = close_code_of(reject.reject_class)
         effects: list[ServerEffect] = [self._error(reject, ref)]
         return effects + self._close(code, reject.reject_class.wire)
 
@@ -496,3 +493,7 @@ class ServerSession:
         self.close_code = code
         self.close_reason = reason
         return [Close(code, reason)]
+
+
+def _is_error(refusal: MessageRefused) -> bool:
+    return refusal.reject.detail.get("type") == "error"
