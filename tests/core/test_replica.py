@@ -85,6 +85,8 @@ def test_a_lineage_has_32_bytes_and_is_derived_from_the_room_without_a_server() 
 
 def test_a_replica_without_an_identity_reads_only() -> None:
     replica = Replica("room")
+    assert replica
+    assert not len(replica)
     replica.import_pack(a_chain(2).export())
     assert str(replica.text("t")) == "01"
     with pytest.raises(RoomlogError, match="identity"):
@@ -580,3 +582,18 @@ def test_discarded_edits_are_gone_and_read_as_changed() -> None:
     ada.text("t").append("2")
     ada.commit(NOW_MS)
     assert str(ada.text("t")) == "012"
+
+
+def test_a_state_hash_with_open_edits_is_incomplete_and_counts_them() -> None:
+    ada = Replica("room", ADA)
+    ada.text("t").append("x" * 300_000)
+    ada.map("m")["k"] = 1
+    ada.text("t").append("y")
+    digest = ada.state_hash()
+    assert digest.coverage.open_operations == 4
+    assert not digest.complete
+    assert str(digest) == "incomplete"
+    assert digest.hex == ""
+    assert digest != ada.state_hash()
+    ada.commit(NOW_MS)
+    assert ada.state_hash() == ada.state_hash()

@@ -175,6 +175,24 @@ def test_an_insert_between_tied_neighbours_moves_them_apart_first(
     assert fresh.list("l") == expected
 
 
+def test_ties_beside_items_of_the_open_node_are_moved_apart_too() -> None:
+    """Two devices of one key: only the suffix made at commit tells their positions apart."""
+    devices = Replica("room", ADA), Replica("room", ADA)
+    for number, device in enumerate(devices):
+        device.add_nodes([tied(3)])
+        items = device.list("l")
+        items.insert(0, "front")
+        items.insert(2, "after first")
+        items.append("end")
+        items.insert(5, "before end")
+        items.insert(4, "before last")
+        assert items == ["front", 0, "after first", 1, "before last", 2, "before end", "end"]
+        device.commit(NOW_MS + number)
+    exchange(*devices)
+    positions = inserts_of(devices[0])[3:]
+    assert len(set(positions)) == len(positions)
+
+
 @pytest.mark.parametrize("strategy", ["zigzag", "front of back", "random place", "same place"])
 @pytest.mark.parametrize("commit_every", [1, 7])
 def test_positions_stay_within_128_bytes_for_ever(strategy: str, commit_every: int) -> None:

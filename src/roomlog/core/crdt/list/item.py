@@ -48,12 +48,12 @@ class ListItem:
 
 
 def precedes(graph: Graph, left: ListItem, right: ListItem) -> bool:
-    """Visible order: (position bytes, node id of the insert, operation index of the insert)."""
+    """Visible order: (position bytes, node id of the insert, operation index of the insert).
+
+    An item of a node that has no id yet never ties: its position was chosen between its neighbours.
+    """
     if left.position != right.position:
         return left.position < right.position
     if left.lv == right.lv:
         return left.operation_index < right.operation_index
-    known = len(graph)
-    if left.lv >= known or right.lv >= known:
-        return left.lv < right.lv
     return graph.id_of(left.lv) < graph.id_of(right.lv)

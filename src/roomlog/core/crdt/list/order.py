@@ -1,6 +1,5 @@
 """The visible items of one list in order: chunks, so that no edit moves more than one of them."""
 
-from collections.abc import Iterator
 from typing import Final, final
 
 from roomlog.core.crdt.list.item import ListItem, precedes
@@ -21,10 +20,6 @@ class ItemOrder:
 
     def __len__(self) -> int:
         return self._length
-
-    def __iter__(self) -> Iterator[ListItem]:
-        for chunk in self._chunks:
-            yield from chunk
 
     def items(self) -> list[ListItem]:
         """Every item in order."""
@@ -74,14 +69,6 @@ class ItemOrder:
         self._length -= 1
         if not chunk:
             del self._chunks[chunk_index]
-
-    def index_of(self, item: ListItem) -> int:
-        """The index of ``item``, which must be here."""
-        chunk_index = self._chunk_of(item)
-        index = self._offset_of(self._chunks[chunk_index], item)
-        for chunk in self._chunks[:chunk_index]:
-            index += len(chunk)
-        return index
 
     def _chunk_of(self, item: ListItem) -> int:
         """The last chunk that does not start after ``item``, or the first chunk."""
