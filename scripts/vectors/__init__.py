@@ -1,0 +1,1 @@
+"""Conformance vectors, one module a topic; `generate_vectors.py` writes them."""
