@@ -7,7 +7,7 @@ from typing import Final, final
 
 FIRST_S: Final = 0.25
 LONGEST_S: Final = 30.0
-SETTLED_AFTER_S: Final = 5.0
+SETTLED_AFTER_S: Final = 1.0
 """A connection that lasted this long was a good one: the next wait is short again."""
 
 
