@@ -115,6 +115,16 @@ def test_a_node_takes_no_more_local_edits_once_another_node_has_come() -> None:
     assert str(document) == "ab"
 
 
+def test_a_batch_on_top_of_a_local_node_ends_it() -> None:
+    for size in (2, 6):
+        document = TextDocument(key)
+        document.insert(0, 0, "a")
+        document.add_nodes([(1 + at, [at], [insert(1, "b")]) for at in range(size)])
+        assert str(document) == "a" + "b" * size
+        with pytest.raises(ValueError, match="comes after"):
+            document.insert(0, 0, "x")
+
+
 def test_a_local_node_is_a_child_of_all_heads() -> None:
     document = TextDocument(key)
     document.insert(0, 0, "m")
@@ -138,6 +148,8 @@ def test_unknown_parents_and_handles_that_do_not_grow_raise_and_change_nothing()
             document.add_node(5, bad, [insert(0, "x")])
         with pytest.raises(ValueError, match="unknown"):
             document.add_nodes([(5 + i, bad, [insert(0, "x")]) for i in range(6)])
+        with pytest.raises(ValueError, match="unknown"):
+            document.add_nodes([(5, [4], [insert(0, "x")]), (6, bad, [])])
     with pytest.raises(ValueError, match="comes after"):
         document.add_node(4, [4], [insert(0, "x")])
     for handles in ([5, 6, 7, 4], [5, 6, 6, 7]):

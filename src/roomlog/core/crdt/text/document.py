@@ -129,8 +129,9 @@ class TextDocument:
     ) -> list[TextEdit]:
         """Merge one node; returns what to do to the visible text, in order.
 
-        `parents` are the latest nodes of this document in the author's view. Raises ValueError when
-        one of them is unknown or `node` is not greater than all before it.
+        `parents` are the latest nodes of this document in the author's view. Ends the node
+        that local edits were added to. Raises ValueError when a parent is unknown or `node` is not
+        greater than all before it; nothing is merged then.
         """
         self._close()
         heads = self._state.head_nodes
@@ -148,48 +149,53 @@ class TextDocument:
         """Merge nodes that arrived together, parents before children, in one planned walk.
 
         Returns the effect as `add_node` does, or None when the document was empty before: then the
-        whole text is the effect. Raises ValueError as `add_node` does, before anything changes.
+        whole text is the effect. Raises ValueError as `add_node` does, before anything is merged.
         """
+        self._close()
+        places: dict[int, int] = {}
+        children = self._check(nodes, places)
+        effects: list[TextEdit] = []
         if len(nodes) < _PLANNED:
-            effects: list[TextEdit] = []
             for node, parents, edits in nodes:
                 effects.extend(self.add_node(node, parents, edits))
             return effects
-        self._close()
-        chains = self._chains_of(nodes)
-        entries = [chain.entry for chain in chains]
-        order = walk_order(entries)
+        for node in places:
+            self._last_node = max(self._last_node, node)
+        chains = self._chains_of(nodes, places, children)
+        order = walk_order([chain.entry for chain in chains])
         chains = [chains[entry.rank] for entry in order]
         mark_critical(order, self._state.heads)
-        effects = []
         fresh = self._state.history.next_version == 0
         for chain in chains:
             self._add_chain(nodes, chain, None if fresh else effects)
         return None if fresh else effects
 
-    def _chains_of(self, nodes: Sequence[BatchNode]) -> list[Chain]:
-        """Gather a batch into chains, parents before children."""
-        count = len(nodes)
-        places: dict[int, int] = {}
-        children: list[int] = [0] * count
-        greatest = self._last_node
-        for index in range(count):
+    def _check(self, nodes: Sequence[BatchNode], places: dict[int, int]) -> list[int]:
+        """Fill in the index of each node of a batch; returns how many children each has in it."""
+        history = self._state.history
+        last = self._last_node
+        children: list[int] = [0] * len(nodes)
+        for index in range(len(nodes)):
             node, parents, _ = nodes[index]
             for parent in parents:
                 place = places.get(parent, -1)
                 if place >= 0:
                     children[place] += 1
-                elif self._state.history.end_of(parent) < 0:
+                elif history.end_of(parent) < 0:
                     raise ValueError(f"node {parent} is unknown")
-            if node <= self._last_node or node in places:
-                raise ValueError(f"node {node} comes after node {self._last_node}, or twice")
+            if node <= last or node in places:
+                raise ValueError(f"node {node} comes after node {last}, or twice")
             places[node] = index
-            greatest = max(greatest, node)
-        self._last_node = greatest
+        return children
+
+    def _chains_of(
+        self, nodes: Sequence[BatchNode], places: dict[int, int], children: list[int]
+    ) -> list[Chain]:
+        """Gather a batch into chains, parents before children."""
         chains: list[Chain] = []
         chain_of: list[Chain] = []
         lengths: list[int] = []
-        for index in range(count):
+        for index in range(len(nodes)):
             _, parents, edits = nodes[index]
             if len(parents) == 1:
                 place = places.get(parents[0], -1)
