@@ -97,6 +97,8 @@ class RawClient:
         if read["type"] == "pack":
             self.packs.append(read)
         elif read["type"] == "pack-ack":
+            # Fields that hold their default may be left out of any message.
+            read = {"from_seq": 0, "to_seq": 0, "duplicates": [], "rejected": [], **read}
             self.acks.append(read)
         elif read["type"] == "error":
             self.errors.append(read)
