@@ -1,8 +1,9 @@
 """Editing traces of github.com/josephg/editing-traces, as work for each of their agents.
 
-Sequential form: `{startContent, endContent, txns: [{patches}]}`. Concurrent form: `{endContent,
-numAgents, txns: [{parents, agent, patches}]}`. A patch is `[position, deleted, inserted]`; positions
-are Unicode code points of the merged parents with the transaction's earlier patches applied.
+Sequential form: `{startContent, endContent, txns: [{patches}]}`. Concurrent form:
+`{endContent, numAgents, txns: [{parents, agent, patches}]}`. A patch is
+`[position, deleted, inserted]`; positions are Unicode code points of the merged parents with the
+transaction's earlier patches applied.
 """
 
 from __future__ import annotations

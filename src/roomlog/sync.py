@@ -7,323 +7,37 @@
         doc.synced()
 
 The event loop runs in a thread of its own. Everything here may be used from any thread; each call
-waits for its result. Outside of a transaction every edit is a node of its own, unless several are
-made within one turn of that loop.
+waits for its result. Outside of a transaction every edit is a node of its own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
 import contextvars
 import os
 import threading
-from collections.abc import (
-    Callable,
-    Coroutine,
-    Iterable,
-    Iterator,
-    MutableMapping,
-    MutableSequence,
-)
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, final
+from typing import final
 
-from roomlog.client.changes import DEFAULT_QUEUE_CHANGES, Change, ChangeFeed
+from roomlog.client.blocking_handles import (
+    SyncChanges,
+    SyncCounter,
+    SyncList,
+    SyncMap,
+    SyncText,
+)
+from roomlog.client.changes import DEFAULT_QUEUE_CHANGES
 from roomlog.client.connect import CLOSE_TIMEOUT_S
 from roomlog.client.connect import connect as connect_asynchronously
 from roomlog.client.document import Document
 from roomlog.client.errors import DocumentClosedError, TransactionError
-from roomlog.client.handles import DocumentCounter, DocumentList, DocumentMap, DocumentText
+from roomlog.client.loop_thread import LoopThread
 from roomlog.client.rejections import Rejection
 from roomlog.client.status import Status
 from roomlog.core.signing import Signer
 from roomlog.core.state_hash import StateHash
 from roomlog.protocol.codec import Codec
-
-Result = TypeVar("Result")
-Arguments = ParamSpec("Arguments")
-
-
-@final
-class _Loop:
-    """An event loop in a thread, and the transaction that the calling thread may be in."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="roomlog", daemon=True)
-        self._thread.start()
-        self.transaction_thread: int | None = None
-        self.transaction_context: contextvars.Context | None = None
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_forever()
-        finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.close()
-
-    def _context(self) -> contextvars.Context:
-        """A thread inside of its transaction runs everything in that one's context."""
-        if self.transaction_context is not None and (
-            self.transaction_thread == threading.get_ident()
-        ):
-            return self.transaction_context
-        return contextvars.copy_context()
-
-    def call(
-        self,
-        function: Callable[Arguments, Result],
-        *arguments: Arguments.args,
-        **named: Arguments.kwargs,
-    ) -> Result:
-        """`function(...)` in the loop's thread."""
-        done: concurrent.futures.Future[Result] = concurrent.futures.Future()
-
-        def run() -> None:
-            try:
-                done.set_result(function(*arguments, **named))
-            except BaseException as error:
-                done.set_exception(error)
-
-        self._submit(run)
-        return done.result()
-
-    def _submit(self, run: Callable[[], None]) -> None:
-        if threading.current_thread() is self._thread:
-            raise TransactionError("not from inside of the document's own event loop")
-        try:
-            self._loop.call_soon_threadsafe(run, context=self._context())
-        except RuntimeError:
-            raise DocumentClosedError("the document is not open") from None
-
-    def wait(self, make: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
-        """The result of a coroutine that `make` gives, run in the loop's thread."""
-        done: concurrent.futures.Future[Result] = concurrent.futures.Future()
-        tasks: list[asyncio.Task[Result]] = []
-
-        def settle(task: asyncio.Task[Result]) -> None:
-            if task.cancelled():
-                done.cancel()
-            elif (error := task.exception()) is not None:
-                done.set_exception(error)
-            else:
-                done.set_result(task.result())
-
-        context = self._context()
-
-        def run() -> None:
-            task = self._loop.create_task(make(), context=context)
-            tasks.append(task)
-            task.add_done_callback(settle)
-
-        self._submit(run)
-        try:
-            return done.result()
-        except KeyboardInterrupt:
-            self._loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
-            raise
-
-    def stop(self) -> None:
-        """End the loop and its thread."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-
-@final
-class SyncMap(MutableMapping[str, Any]):
-    """`DocumentMap`, from any thread."""
-
-    def __init__(self, loop: _Loop, handle: DocumentMap) -> None:
-        self._loop = loop
-        self._handle = handle
-
-    def __getitem__(self, key: str) -> Any:
-        return self._loop.call(self._handle.__getitem__, key)
-
-    def get(self, key: str, default: Any = None, *, canonical: bool = False) -> Any:
-        """The value of `key`; with `canonical`, the one that the server has acknowledged."""
-        return self._loop.call(self._handle.get, key, default, canonical=canonical)
-
-    def __contains__(self, key: object) -> bool:
-        return self._loop.call(self._handle.__contains__, key)
-
-    def __len__(self) -> int:
-        return self._loop.call(self._handle.__len__)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._loop.call(lambda: list(self._handle)))
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._loop.call(self._handle.__setitem__, key, value)
-
-    def __delitem__(self, key: str) -> None:
-        self._loop.call(self._handle.__delitem__, key)
-
-    def set_blob(self, key: str, hash: bytes, size_bytes: int, media_type: str) -> None:
-        """Let `key` refer to a blob."""
-        self._loop.call(self._handle.set_blob, key, hash, size_bytes, media_type)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A plain copy, all of one moment."""
-        return self._loop.call(self._handle.to_dict)
-
-    def __repr__(self) -> str:
-        return f"SyncMap({self.to_dict()!r})"
-
-
-@final
-class SyncCounter:
-    """`DocumentCounter`, from any thread."""
-
-    def __init__(self, loop: _Loop, handle: DocumentCounter) -> None:
-        self._loop = loop
-        self._handle = handle
-
-    @property
-    def value(self) -> int:
-        """The sum of all amounts."""
-        return self.get()
-
-    def get(self, *, canonical: bool = False) -> int:
-        """The sum; with `canonical`, of what the server has acknowledged."""
-        return self._loop.call(self._handle.get, canonical=canonical)
-
-    def add(self, amount: int = 1) -> None:
-        """Add `amount`."""
-        self._loop.call(self._handle.add, amount)
-
-    def __int__(self) -> int:
-        return self.value
-
-    def __repr__(self) -> str:
-        return f"SyncCounter({self.value})"
-
-
-@final
-class SyncList(MutableSequence[Any]):
-    """`DocumentList`, from any thread."""
-
-    def __init__(self, loop: _Loop, handle: DocumentList) -> None:
-        self._loop = loop
-        self._handle = handle
-
-    def __len__(self) -> int:
-        return self._loop.call(self._handle.__len__)
-
-    def __getitem__(self, index: int | slice) -> Any:
-        return self._loop.call(self._handle.__getitem__, index)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.to_list())
-
-    def to_list(self, *, canonical: bool = False) -> list[Any]:
-        """A plain copy, all of one moment."""
-        return self._loop.call(self._handle.to_list, canonical=canonical)
-
-    def __setitem__(self, index: int | slice, value: Any) -> None:
-        self._loop.call(self._handle.__setitem__, index, value)
-
-    def __delitem__(self, index: int | slice) -> None:
-        self._loop.call(self._handle.__delitem__, index)
-
-    def insert(self, index: int, value: Any) -> None:
-        """Insert `value` before item `index`; the length appends."""
-        self._loop.call(self._handle.insert, index, value)
-
-    def append(self, value: Any) -> None:
-        """Insert `value` at the end."""
-        self._loop.call(self._handle.append, value)
-
-    def extend(self, values: Iterable[Any]) -> None:
-        """Insert several values at the end, as one node."""
-        self._loop.call(self._handle.extend, list(values))
-
-    def move(self, source: int, target: int) -> None:
-        """Take item `source` out and put it back so that it becomes item `target`."""
-        self._loop.call(self._handle.move, source, target)
-
-    def update(self, index: int, value: Any) -> None:
-        """Give item `index` another value."""
-        self._loop.call(self._handle.update, index, value)
-
-    def delete(self, index: int) -> None:
-        """Delete item `index` for good."""
-        self._loop.call(self._handle.delete, index)
-
-    def __repr__(self) -> str:
-        return f"SyncList({self.to_list()!r})"
-
-
-@final
-class SyncText:
-    """`DocumentText`, from any thread."""
-
-    def __init__(self, loop: _Loop, handle: DocumentText) -> None:
-        self._loop = loop
-        self._handle = handle
-
-    def __str__(self) -> str:
-        return self.get()
-
-    def get(self, *, canonical: bool = False) -> str:
-        """The text; with `canonical`, what the server has acknowledged of it."""
-        return self._loop.call(self._handle.get, canonical=canonical)
-
-    def __len__(self) -> int:
-        return self._loop.call(self._handle.__len__)
-
-    def __getitem__(self, index: int | slice) -> str:
-        return self._loop.call(self._handle.__getitem__, index)
-
-    def insert(self, position: int, text: str) -> None:
-        """Insert `text` before `position`."""
-        self._loop.call(self._handle.insert, position, text)
-
-    def append(self, text: str) -> None:
-        """Insert `text` at the end."""
-        self._loop.call(self._handle.append, text)
-
-    def delete(self, position: int, length: int = 1) -> None:
-        """Delete `length` characters from `position` on."""
-        self._loop.call(self._handle.delete, position, length)
-
-    def replace(self, position: int, length: int, text: str) -> None:
-        """Delete `length` characters from `position` on and insert `text` there."""
-        self._loop.call(self._handle.replace, position, length, text)
-
-    def __repr__(self) -> str:
-        return f"SyncText({str(self)!r})"
-
-
-@final
-class SyncChanges:
-    """A feed of changes: `for change in doc.changes(timeout_s=1)` ends after that much silence."""
-
-    def __init__(self, loop: _Loop, feed: ChangeFeed, timeout_s: float | None) -> None:
-        self._loop = loop
-        self._feed = feed
-        self._timeout_s = timeout_s
-
-    def __iter__(self) -> SyncChanges:
-        return self
-
-    def __next__(self) -> Change:
-        change = self._loop.wait(self._next)
-        if change is None:
-            raise StopIteration
-        return change
-
-    async def _next(self) -> Change | None:
-        # StopAsyncIteration cannot leave a coroutine as it is.
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await anext(self._feed)
-        except (TimeoutError, StopAsyncIteration):
-            return None
 
 
 @final
@@ -332,7 +46,7 @@ class SyncDocument:
 
     def __init__(self, make: Callable[[], Document]) -> None:
         self._make = make
-        self._loop = _Loop()
+        self._thread: LoopThread | None = None
         self._transaction_lock = threading.Lock()
         self._document: Document | None = None
 
@@ -342,10 +56,13 @@ class SyncDocument:
             await document.__aenter__()
             return document
 
+        if self._thread is not None:
+            raise DocumentClosedError("a document is opened once")
+        self._thread = LoopThread()
         try:
-            self._document = self._loop.wait(open_document)
+            self._document = self._thread.wait(open_document)
         except BaseException:
-            self._loop.stop()
+            self._thread.stop()
             raise
         return self
 
@@ -359,6 +76,12 @@ class SyncDocument:
             self._loop.wait(lambda: self._doc.__aexit__(kind, error, trace))
         finally:
             self._loop.stop()
+
+    @property
+    def _loop(self) -> LoopThread:
+        if self._thread is None:
+            raise DocumentClosedError("the document is not open")
+        return self._thread
 
     @property
     def _doc(self) -> Document:
