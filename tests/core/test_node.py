@@ -207,7 +207,7 @@ def test_a_node_without_a_signer_is_unsigned() -> None:
 
 
 def test_a_node_whose_header_could_not_be_read_fails_with_that_fault() -> None:
-    fault = Reject(RejectClass.VERSION_UNSUPPORTED, "another header version")
+    fault = RejectClass.VERSION_UNSUPPORTED
     header = b"\x02" + bytes(40)
     node = Node(b"i" * 32, b"", 0, 0, (), bytes(32), b"\x90", None, None, header, fault)
     assert node.header() == header
@@ -223,6 +223,16 @@ def test_nodes_are_equal_by_id() -> None:
     assert node != change(MapSet("k", 1))
     assert node != node.id
     assert repr(node) == f"Node({node.id.hex()}, clock=1, parents=0)"
+
+
+def test_the_header_is_judged_before_hash_size_and_body() -> None:
+    for fault in (None, RejectClass.HASH_MISMATCH):
+        node = raw_node(b"x" * MAX_NODE_BYTES, kind=3)
+        node.fault = fault
+        assert refusal(node) is RejectClass.HEADER_INVALID
+    node = raw_node(b"x" * MAX_NODE_BYTES)
+    node.fault = RejectClass.HASH_MISMATCH
+    assert refusal(node) is RejectClass.HASH_MISMATCH
 
 
 def test_operations_are_parsed_once() -> None:

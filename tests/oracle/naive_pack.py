@@ -116,10 +116,8 @@ def header_shapes(block: Bytes, count: int) -> tuple[list[Shape], list[bytes]]:
             zigzag = (current - 1) // 2
             step = zigzag // 2 if zigzag % 2 == 0 else -(zigzag + 1) // 2
             ms += step
-            if current % 2 == 1:
-                counter = 0 if step else counter + 1
-            else:
-                counter = block.number()
+            expected = 0 if step else counter + 1
+            counter = expected if current % 2 == 1 else block.number()
             clocks.append(ms * 2048 + counter)
         if token % 2 == 1:
             plain = token

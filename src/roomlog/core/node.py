@@ -7,6 +7,7 @@ from typing import Final, final
 from roomlog.core.clock import CLOCK_LIMIT
 from roomlog.core.errors import NodeTooLargeError
 from roomlog.core.hashing import BODY_KEY, HASH_BYTES, KeyedHasher
+from roomlog.core.native import native
 from roomlog.core.operation import Operation, decode_body, encode_body
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import PUBLIC_KEY_BYTES, Purpose, Signer, verify
@@ -48,6 +49,7 @@ class NodeHasher:
         return self._headers.digest(header)
 
 
+@native(acyclic=True)
 @final
 class Node:
     """One signed step of history. Immutable by convention; equal by id.
@@ -82,7 +84,7 @@ class Node:
         signature: bytes | None,
         operations: list[Operation] | None = None,
         header: bytes | None = None,
-        fault: Reject | None = None,
+        fault: RejectClass | None = None,
     ) -> None:
         self.id = id
         self.author = author
@@ -108,6 +110,11 @@ class Node:
             operations = decode_body(self.body)
             self._operations = operations
         return operations
+
+    def forget_operations(self) -> None:
+        """Let go of the parsed operations: a long history is kept as bytes, and parsed if asked."""
+        if self.body is not None:
+            self._operations = None
 
     def header(self) -> bytes:
         """The header bytes that the id is the hash of."""
@@ -189,17 +196,20 @@ def check_node(node: Node) -> None:
 
     Parents, clock order and signature are checked by others: they need more than the node.
     """
-    if node.fault is not None:
-        raise node.fault
+    fault = node.fault
+    if fault is not None and fault is not RejectClass.HASH_MISMATCH:
+        raise Reject(fault)
+    problem = _shape_problem(node.kind, node.clock, node.parents)
+    if problem:
+        raise Reject(RejectClass.HEADER_INVALID, problem)
+    if fault is not None:
+        raise Reject(fault, "the body is not the one of its hash")
     body = node.body
     size_bytes = FIXED_PREFIX_BYTES + HASH_BYTES * (len(node.parents) + 1)
     if body is not None:
         size_bytes += len(body)
     if size_bytes > MAX_NODE_BYTES:
         raise Reject(RejectClass.NODE_TOO_LARGE, f"{size_bytes} bytes", {"bytes": size_bytes})
-    problem = _shape_problem(node.kind, node.clock, node.parents)
-    if problem:
-        raise Reject(RejectClass.HEADER_INVALID, problem)
     problem = _body_problem(node.kind, node.operations())
     if problem:
         raise Reject(RejectClass.BODY_INVALID, problem)

@@ -87,7 +87,7 @@ def admit(
         node_id = node.id
         try:
             if node.fault is not None:
-                raise node.fault
+                raise Reject(node.fault)
             seq = _seq_of(node_id, graph, pending, taken, verdict)
             if seq:
                 verdict.duplicates.append((index, seq))

@@ -7,7 +7,7 @@ from roomlog.core.pack.blocks import PackBlocks
 from roomlog.core.pack.body_columns import BodyColumnsReader
 from roomlog.core.pack.header_columns import decode_header_columns
 from roomlog.core.pack.varint import broken
-from roomlog.core.reject import Reject, RejectClass
+from roomlog.core.reject import RejectClass
 from roomlog.core.signing import SIGNATURE_BYTES
 
 
@@ -44,14 +44,14 @@ def decode_columns(blocks: PackBlocks, hasher: NodeHasher) -> list[Node]:
         if bodies is not None:
             body = bodies.next(kind == MERGE)
             operations = bodies.operations
-        fault: Reject | None = None
+        fault: RejectClass | None = None
         if body is not None:
             body_hash = hasher.body_hash(body)
             if hashes is not None:
                 sent_hash = hashes[HASH_BYTES * index : HASH_BYTES * (index + 1)]
                 if sent_hash != body_hash:
                     body_hash = sent_hash
-                    fault = Reject(RejectClass.HASH_MISMATCH, "not the body of its hash")
+                    fault = RejectClass.HASH_MISMATCH
         elif hashes is not None:
             body_hash = hashes[HASH_BYTES * index : HASH_BYTES * (index + 1)]
         else:

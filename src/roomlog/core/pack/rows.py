@@ -68,12 +68,12 @@ def _node(
     sent_hash: bytes | None,
     signature: bytes | None,
 ) -> Node:
-    fault: Reject | None = None
+    fault: RejectClass | None = None
     if body is not None:
         body_hash = hasher.body_hash(body)
         if sent_hash is not None and sent_hash != body_hash:
             body_hash = sent_hash
-            fault = Reject(RejectClass.HASH_MISMATCH, "not the body of its hash")
+            fault = RejectClass.HASH_MISMATCH
     elif sent_hash is not None:
         body_hash = sent_hash
     else:
@@ -84,7 +84,7 @@ def _node(
         kind, author, clock, parents = parse_header_prefix(prefix)
     except Reject as reject:
         kind, author, clock, parents = 0, b"", 0, ()
-        fault = reject
+        fault = reject.reject_class
         malformed = header
     return Node(
         hasher.node_id(header),
