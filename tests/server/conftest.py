@@ -30,10 +30,16 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 
 @pytest.fixture
 async def start(stack: AsyncExitStack) -> Start:
-    """Starts servers; keys of the configuration as keywords."""
+    """Starts servers: on a store, on the store at `path`, or in memory.
 
-    async def started(store: SqliteStore | None = None, **keys: Any) -> Service:
+    Other keywords are keys of the configuration.
+    """
+
+    async def started(
+        store: SqliteStore | None = None, path: str | None = None, **keys: Any
+    ) -> Service:
         values = {"bind": "127.0.0.1:0", "log_level": "error", "drain_deadline_ms": 3_000, **keys}
+        values["store"] = path
         return await stack.enter_async_context(Service(load_config(values, {}), store=store))
 
     return started
@@ -77,5 +83,5 @@ def failing_store(tmp_path: Path, faults: Faults, stack: AsyncExitStack) -> Sqli
 async def eventually(is_so: Callable[[], bool], seconds: float = 5.0) -> None:
     """Wait for something that another task will bring about."""
     async with asyncio.timeout(seconds):
-        while not is_so():
+        while not is_so():  # noqa: ASYNC110 - what is awaited has no event of its own
             await asyncio.sleep(0.002)
