@@ -7,7 +7,6 @@ from typing import Final, final
 from roomlog.core.clock import CLOCK_LIMIT
 from roomlog.core.errors import NodeTooLargeError
 from roomlog.core.hashing import BODY_KEY, HASH_BYTES, KeyedHasher
-from roomlog.core.native import native
 from roomlog.core.operation import Operation, decode_body, encode_body
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import PUBLIC_KEY_BYTES, Purpose, Signer, verify
@@ -49,7 +48,6 @@ class NodeHasher:
         return self._headers.digest(header)
 
 
-@native(acyclic=True)
 @final
 class Node:
     """One signed step of history. Immutable by convention; equal by id.
@@ -178,17 +176,18 @@ def make_node(  # noqa: PLR0917
     for parent in ordered:
         if len(parent) != HASH_BYTES:
             raise ValueError(f"a parent's id has {HASH_BYTES} bytes")
-    problem = _shape_problem(kind, clock, ordered) or _body_problem(kind, operations)
+    kept = list(operations)
+    problem = _shape_problem(kind, clock, ordered) or _body_problem(kind, kept)
     if problem:
         raise ValueError(problem)
-    body = encode_body(operations)
+    body = encode_body(kept)
     body_hash = hasher.body_hash(body)
     header = encode_header(kind, author, clock, ordered, body_hash)
     if len(header) + len(body) > MAX_NODE_BYTES:
         raise NodeTooLargeError(len(header) + len(body), MAX_NODE_BYTES)
     node_id = hasher.node_id(header)
     signature = None if signer is None else signer.sign(_NODE, node_id)
-    return Node(node_id, author, clock, kind, ordered, body_hash, body, signature, list(operations))
+    return Node(node_id, author, clock, kind, ordered, body_hash, body, signature, kept)
 
 
 def check_node(node: Node) -> None:
@@ -261,7 +260,7 @@ def _shape_problem(kind: int, clock: int, parents: tuple[bytes, ...]) -> str:
     return ""
 
 
-def _body_problem(kind: int, operations: Sequence[Operation]) -> str:
+def _body_problem(kind: int, operations: list[Operation]) -> str:
     if kind == CHANGE:
         return "" if operations else "a change has at least one operation"
     return "a merge has no operations" if operations else ""

@@ -9,7 +9,6 @@ from typing import Final, TypeAlias, final
 
 from roomlog.core import canonical
 from roomlog.core.errors import InvalidValueError
-from roomlog.core.native import native
 from roomlog.core.path_key import MAX_KEY_BYTES as MAX_KEY_BYTES  # noqa: PLC0414
 from roomlog.core.path_key import check_key as check_key  # noqa: PLC0414
 from roomlog.core.path_key import key_problem
@@ -42,7 +41,6 @@ _BODY_DEPTH: Final = 1
 """An operation lies in the body's array."""
 
 
-@native(acyclic=True)
 @final
 class ItemReference:
     """A list item, named by the insert that made it."""
@@ -75,7 +73,6 @@ class ItemReference:
         return f"ItemReference({node}, {self.operation_index})"
 
 
-@native(acyclic=True)
 class OperationFields:
     """What every operation has: its key, its wire form, equality by that form."""
 
@@ -98,7 +95,6 @@ class OperationFields:
         return f"{type(self).__name__}{tuple(self.wire()[1:])!r}"
 
 
-@native(acyclic=True)
 @final
 class MapSet(OperationFields):
     """Write ``value`` into the register of ``key``."""
@@ -115,7 +111,6 @@ class MapSet(OperationFields):
         return [MAP_SET, self.key, self.value]
 
 
-@native(acyclic=True)
 @final
 class MapDelete(OperationFields):
     """Empty the register of ``key``."""
@@ -131,7 +126,6 @@ class MapDelete(OperationFields):
         return [MAP_DELETE, self.key]
 
 
-@native(acyclic=True)
 @final
 class MapSetBlob(OperationFields):
     """Let the register of ``key`` refer to a blob by its 32-byte hash."""
@@ -150,7 +144,6 @@ class MapSetBlob(OperationFields):
         return [MAP_SET_BLOB, self.key, self.hash, self.size_bytes, self.media_type]
 
 
-@native(acyclic=True)
 @final
 class CounterAdd(OperationFields):
     """Add ``amount`` (not 0, at most 2^53 either way) to the counter of ``key``."""
@@ -167,7 +160,6 @@ class CounterAdd(OperationFields):
         return [COUNTER_ADD, self.key, self.amount]
 
 
-@native(acyclic=True)
 @final
 class ListInsert(OperationFields):
     """Put a new item with ``value`` at ``position`` (1 to 128 bytes)."""
@@ -185,7 +177,6 @@ class ListInsert(OperationFields):
         return [LIST_INSERT, self.key, self.position, self.value]
 
 
-@native(acyclic=True)
 @final
 class ListMove(OperationFields):
     """Give ``item`` another position."""
@@ -203,7 +194,6 @@ class ListMove(OperationFields):
         return [LIST_MOVE, self.key, self.item.wire(), self.position]
 
 
-@native(acyclic=True)
 @final
 class ListUpdate(OperationFields):
     """Give ``item`` another value."""
@@ -221,7 +211,6 @@ class ListUpdate(OperationFields):
         return [LIST_UPDATE, self.key, self.item.wire(), self.value]
 
 
-@native(acyclic=True)
 @final
 class ListDelete(OperationFields):
     """Remove ``item`` for ever."""
@@ -238,7 +227,6 @@ class ListDelete(OperationFields):
         return [LIST_DELETE, self.key, self.item.wire()]
 
 
-@native(acyclic=True)
 @final
 class TextInsert(OperationFields):
     """Insert ``text`` before ``position``, in Unicode scalar values of the author's view."""
@@ -256,7 +244,6 @@ class TextInsert(OperationFields):
         return [TEXT_INSERT, self.key, self.position, self.text]
 
 
-@native(acyclic=True)
 @final
 class TextDelete(OperationFields):
     """Delete ``length`` scalar values from ``position`` on, in the author's view."""
@@ -274,7 +261,6 @@ class TextDelete(OperationFields):
         return [TEXT_DELETE, self.key, self.position, self.length]
 
 
-@native(acyclic=True)
 @final
 class UnknownOperation(OperationFields):
     """An operation of a kind this build does not know: valid, inert, kept as it came."""
@@ -311,9 +297,10 @@ def encode_body(operations: Sequence[Operation]) -> bytes:
     Raises `InvalidValueError` or `InvalidTypeError`, naming operation and field, for what cannot
     be valid.
     """
+    of_node = operations if isinstance(operations, list) else list(operations)
     rows: list[object] = []
     only_text = True
-    for index, operation in enumerate(operations):
+    for index, operation in enumerate(of_node):
         problem = _problem(operation, index)
         if problem:
             raise InvalidValueError(f"operations[{index}], {operation!r}: {problem}")

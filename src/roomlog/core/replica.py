@@ -174,9 +174,7 @@ class Replica:
         self._drain_changes()
         self._state.clear()
         self._leaves.reset()
-        self._state.apply_batch(
-            range(len(self._nodes)), [node.operations() for node in self._nodes]
-        )
+        self._apply(self._state, range(len(self._nodes)))
 
     def merge(self, now_ms: int) -> bytes:
         """Sign a merge node over the frontier and return its id. Open edits are committed first.
@@ -225,6 +223,7 @@ class Replica:
         node = make_node(self._hasher, self.identity, kind, clock, parents, operations)
         self.graph.add(node.id, node.author, clock, node.parents)
         self._nodes.append(node)
+        node.forget_operations()
         return node.id
 
     def _name_items(self, segment: Segment) -> None:
@@ -340,11 +339,18 @@ class Replica:
         self._intake.take(nodes, verify, result, refused)
         count = len(self._nodes) - first
         if count == 1:
-            self._state.apply(first, self._nodes[first].operations())
+            node = self._nodes[first]
+            self._state.apply(first, node.operations())
+            node.forget_operations()
         elif count:
-            self._state.apply_batch(
-                range(first, first + count), [node.operations() for node in self._nodes[first:]]
-            )
+            self._apply(self._state, range(first, first + count))
+
+    def _apply(self, state: State, lvs: Sequence[int]) -> None:
+        """Take nodes of this graph into ``state`` together; their parsed form is not kept."""
+        nodes = [self._nodes[lv] for lv in lvs]
+        state.apply_batch(lvs, [node.operations() for node in nodes])
+        for node in nodes:
+            node.forget_operations()
 
     # Other versions
 
@@ -359,7 +365,7 @@ class Replica:
         lvs: list[int] = []
         for start, stop in self.graph.ancestors(version):
             lvs.extend(range(start, stop))
-        state.apply_batch(lvs, [self._nodes[lv].operations() for lv in lvs])
+        self._apply(state, lvs)
         return View(state, ids)
 
     def branch(self, frontier: Iterable[bytes]) -> Branch:

@@ -5,14 +5,12 @@ from typing import Final, final
 
 from roomlog.core.crdt.text.edit import TextEdit
 from roomlog.core.crdt.text.history import DELETE, INSERT, NOTHING, Entry
-from roomlog.core.native import native
 
 BatchNode = tuple[int, Sequence[int], Sequence[TextEdit]]
 
 _NEVER: Final = 1 << 60  # longer than any document
 
 
-@native(acyclic=True)
 @final
 class Chain:
     """Nodes each of which is the only child of the one before, as one entry not yet in the history.

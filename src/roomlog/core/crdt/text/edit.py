@@ -2,10 +2,7 @@
 
 from typing import final
 
-from roomlog.core.native import native
 
-
-@native(acyclic=True)
 @final
 class TextEdit:
     """One change of a text: a deletion or an insertion, never both.
@@ -38,7 +35,6 @@ class TextEdit:
         return f"TextEdit({self.position}, {self.delete_length}, {self.inserted!r})"
 
 
-@native(acyclic=True)
 @final
 class TextStats:
     """Counted work of one document, for metrics and for guards that need no clock.

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final, final
 
 from roomlog.core.crdt.text.spans import Run
-from roomlog.core.native import native
 
 INSERT: Final = 0
 DELETE: Final = 1  # all at one position, as with the delete key
@@ -19,7 +18,6 @@ BACKSPACE: Final = 2  # each edit ends where the one before began; position is t
 NOTHING: Final = 3  # a node without a valid edit still takes one local version
 
 
-@native(acyclic=True)
 @final
 class Target:
     """Characters that a deletion has hit: part of a run."""
@@ -32,7 +30,6 @@ class Target:
         self.length: int = length
 
 
-@native(acyclic=True)
 @final
 class Op:
     """A run of edits that continue each other; `length` is its number of local versions.
@@ -97,7 +94,6 @@ def _split_targets(targets: list[Target], length: int) -> tuple[list[Target], li
     return head, tail
 
 
-@native(acyclic=True)
 @final
 class Entry:
     """A stretch of history; local versions start..end-1. See the module's text.
@@ -165,7 +161,6 @@ class Entry:
         return op
 
 
-@native(acyclic=True)
 @final
 class NodeRun:
     """Consecutive node handles with equally many, consecutive local versions each."""
