@@ -1,1 +1,1 @@
-"""The command line: thin commands over the packages below."""
+"""The command line: thin commands over the other packages, one module each."""
