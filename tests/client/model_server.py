@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from aiohttp import web
+
 from roomlog.core.hashing import hash_bytes
 from roomlog.core.node import Node, NodeHasher, check_node, check_signature
 from roomlog.core.pack import decode_pack, encode_pack
@@ -122,9 +124,7 @@ class ModelServer:
     ) -> RejectedNode | None:
         for parent in node.parents:
             if parent in roots:
-                return RejectedNode(
-                    id=node.id, reject_class="ancestor_refused", root=roots[parent]
-                )
+                return RejectedNode(id=node.id, reject_class="ancestor_refused", root=roots[parent])
         try:
             check_node(node)
             check_signature(node)
@@ -159,6 +159,7 @@ class ModelSession:
         self.hellos: list[Hello] = []
         self.packs: list[list[bytes]] = []
         self._read = client_frames(codec).read
+        self.socket: web.WebSocketResponse | None = None
 
     def send(self, message: Message) -> None:
         self.outgoing.append(encode(self.codec, message))

@@ -361,11 +361,17 @@ class Connection:
         self.problem = None
         self.is_proven = opened.is_proven
         self.server = f"{opened.server_name} {opened.server_version}".strip()
-        if self.server_key is None and opened.is_proven:
+        if opened.is_proven:
             self.server_key = opened.server_key
-            if self._store is not None:
-                self._store.write([ServerPinned(self._address.origin, opened.server_key)])
+            self._pin(opened.server_key)
         self.phase = Phase.LIVE if opened.catch_up == "none" else Phase.CATCHING_UP
+
+    def _pin(self, server_key: bytes) -> None:
+        """Remember who answers at this origin: nobody else may from now on."""
+        store, origin = self._store, self._address.origin
+        if store is not None and store.document.server_keys.get(origin) != server_key:
+            store.document.server_keys[origin] = server_key
+            store.write([ServerPinned(origin, server_key)])
 
     def _ended(self, session: ClientSession, closed: WebSocketClosed) -> SessionEnded:
         """What to do about a socket that the server closed."""

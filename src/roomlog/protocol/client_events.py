@@ -15,21 +15,23 @@ from roomlog.protocol.close_codes import CloseCode, Reaction
 class Fault(Enum):
     """Why a client leaves a server, each with the close code it sends and what it does next."""
 
-    PROTOCOL = (CloseCode.PROTOCOL_ERROR, Reaction.BACK_OFF)
+    PROTOCOL = ("broken protocol", CloseCode.PROTOCOL_ERROR, Reaction.BACK_OFF)
     """The server sent what this protocol does not allow."""
-    TOO_BIG = (CloseCode.TOO_BIG, Reaction.BACK_OFF)
+    TOO_BIG = ("frame too big", CloseCode.TOO_BIG, Reaction.BACK_OFF)
     """The server sent a frame over the limit of its codec."""
-    UNSUPPORTED_PROTOCOL = (CloseCode.UNSUPPORTED_PROTOCOL, Reaction.STOP)
+    UNSUPPORTED_PROTOCOL = ("no common protocol", CloseCode.UNSUPPORTED_PROTOCOL, Reaction.STOP)
     """The server speaks no version that this build speaks."""
-    SERVER_KEY_CHANGED = (CloseCode.NORMAL, Reaction.STOP)
+    SERVER_KEY_CHANGED = ("another server key", CloseCode.NORMAL, Reaction.STOP)
     """Another server than the pinned one answers at this origin."""
-    WELCOME_UNPROVEN = (CloseCode.NORMAL, Reaction.STOP)
+    WELCOME_UNPROVEN = ("unproven welcome", CloseCode.NORMAL, Reaction.STOP)
     """The welcome is not signed by the server's key over this handshake: a relay, or a server that
     does not know itself by the origin dialled."""
-    LINEAGE_MISMATCH = (CloseCode.NORMAL, Reaction.STOP)
+    LINEAGE_MISMATCH = ("another lineage", CloseCode.NORMAL, Reaction.STOP)
     """The server's room is not the one this client has history of."""
 
-    def __init__(self, code: CloseCode, reaction: Reaction) -> None:
+    def __init__(self, label: str, code: CloseCode, reaction: Reaction) -> None:
+        # The label also keeps members with equal codes and reactions apart.
+        self.label = label
         self.code = code
         self.reaction = reaction
 

@@ -1,0 +1,61 @@
+"""A real server in a process of its own, to be killed and started again."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+_PROGRAM = """
+import sys
+from roomlog.server.config import load_config
+from roomlog.server.service import run
+flags = {"store": sys.argv[1], "bind": sys.argv[2], "log_level": "error"}
+sys.exit(run(load_config(flags, {}, None), lambda service: print("ready", flush=True)))
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class ServerProcess:
+    def __init__(self, store: Path | str, port: int | None = None) -> None:
+        self.store = str(store)
+        self.port = free_port() if port is None else port
+        self.url = f"ws://127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, self.store, f"127.0.0.1:{self.port}"],
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line == b"ready\n", "the server did not start"
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._wait()
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            deadline = time.monotonic() + 15
+            while self._process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            self._process.kill()
+            self._wait()
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        self._process.wait(timeout=15)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
