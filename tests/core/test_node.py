@@ -239,6 +239,12 @@ def test_operations_are_parsed_once() -> None:
     node = raw_node(DELETE_BODY)
     assert node.operations() is node.operations()
     assert node.operations() == DELETE
+    node.forget_operations()
+    assert node.operations() == DELETE
+    made = make_node(hasher(), None, CHANGE, 1, [], DELETE, author=b"a" * 32)
+    made.body = None
+    made.forget_operations()
+    assert made.operations() == DELETE
 
 
 def test_t57_two_devices_with_one_key_and_one_clock_differ_by_node_id() -> None:

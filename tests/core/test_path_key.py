@@ -26,7 +26,6 @@ def test_paths_of_whole_segments_are_keys(key: str) -> None:
         ("a/", "segment"),
         ("a//b", "segment"),
         ("\ud800", "surrogate"),
-        (5, "not a str"),
     ],
 )
 def test_anything_else_is_no_key(key: str, problem: str) -> None:
@@ -39,3 +38,9 @@ def test_more_keys_than_are_remembered_are_still_judged_right() -> None:
     for number in range(3000):
         assert key_problem(f"key/{number}") == ""
         assert key_problem(f"key//{number}") != ""
+
+
+def test_what_is_no_str_is_no_key() -> None:
+    # Compiled code raises TypeError before the rule is asked.
+    with pytest.raises((TypeError, InvalidValueError)):
+        check_key(5)  # type: ignore[arg-type]

@@ -26,6 +26,54 @@ class Layout(Enum):
 
 
 @final
+class Frame:
+    """Where the blocks of a pack lie in its bytes. A start is -1 when the block was left out."""
+
+    __slots__ = (
+        "bodies_end",
+        "bodies_start",
+        "columns",
+        "count",
+        "data",
+        "hashes_start",
+        "headers_end",
+        "headers_start",
+        "signatures_start",
+    )
+
+    def __init__(self, data: bytes) -> None:
+        """Read the frame of ``data``. Raises `Reject` (invalid_field) when it is broken."""
+        reader = Reader(data, 0, len(data))
+        if reader.byte() != FORMAT:
+            raise broken("another format")
+        flags = reader.byte()
+        if flags & ~_KNOWN_FLAGS:
+            raise broken("unknown flags")
+        if not flags & (BODIES_FLAG | HASHES_FLAG):
+            raise broken("neither bodies nor body hashes")
+        count = reader.uvarint()
+        headers_length = reader.uvarint()
+        bodies_length = reader.uvarint() if flags & BODIES_FLAG else 0
+        self.data = data
+        self.count = count
+        self.columns = flags & COLUMNS_FLAG != 0
+        self.headers_start = reader.skip(headers_length)
+        self.headers_end = reader.position
+        self.signatures_start = -1
+        self.bodies_start = -1
+        self.bodies_end = -1
+        self.hashes_start = -1
+        if flags & SIGNATURES_FLAG:
+            self.signatures_start = reader.skip(SIGNATURE_BYTES * count)
+        if flags & BODIES_FLAG:
+            self.bodies_start = reader.skip(bodies_length)
+            self.bodies_end = reader.position
+        if flags & HASHES_FLAG:
+            self.hashes_start = reader.skip(HASH_BYTES * count)
+        reader.finish()
+
+
+@final
 class PackBlocks:
     """A pack's blocks. ``signatures``, ``bodies`` and ``hashes`` are None when left out."""
 
@@ -50,23 +98,20 @@ class PackBlocks:
     @staticmethod
     def parse(data: bytes) -> "PackBlocks":
         """Slice a pack into its blocks. Raises `Reject` (invalid_field) for a broken frame."""
-        reader = Reader(data, 0, len(data))
-        if reader.byte() != FORMAT:
-            raise broken("another format")
-        flags = reader.byte()
-        if flags & ~_KNOWN_FLAGS:
-            raise broken("unknown flags")
-        if not flags & (BODIES_FLAG | HASHES_FLAG):
-            raise broken("neither bodies nor body hashes")
-        count = reader.uvarint()
-        headers_length = reader.uvarint()
-        bodies_length = reader.uvarint() if flags & BODIES_FLAG else 0
-        headers = reader.take(headers_length)
-        signatures = reader.take(SIGNATURE_BYTES * count) if flags & SIGNATURES_FLAG else None
-        bodies = reader.take(bodies_length) if flags & BODIES_FLAG else None
-        hashes = reader.take(HASH_BYTES * count) if flags & HASHES_FLAG else None
-        reader.finish()
-        return PackBlocks(count, bool(flags & COLUMNS_FLAG), headers, signatures, bodies, hashes)
+        return PackBlocks.of(Frame(data))
+
+    @staticmethod
+    def of(frame: Frame) -> "PackBlocks":
+        """The blocks of a frame that was read already."""
+        data = frame.data
+        return PackBlocks(
+            frame.count,
+            frame.columns,
+            data[frame.headers_start : frame.headers_end],
+            _fixed_block(data, frame.signatures_start, SIGNATURE_BYTES * frame.count),
+            None if frame.bodies_start < 0 else data[frame.bodies_start : frame.bodies_end],
+            _fixed_block(data, frame.hashes_start, HASH_BYTES * frame.count),
+        )
 
     def without_signatures(self) -> "PackBlocks":
         """The same pack unsigned."""
@@ -101,3 +146,7 @@ class PackBlocks:
         if self.hashes is not None:
             parts.append(self.hashes)
         return b"".join(parts)
+
+
+def _fixed_block(data: bytes, start: int, size_bytes: int) -> bytes | None:
+    return None if start < 0 else data[start : start + size_bytes]

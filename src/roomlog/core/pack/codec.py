@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from roomlog.core.node import Node, NodeHasher
-from roomlog.core.pack.blocks import Layout, PackBlocks
+from roomlog.core.pack.blocks import Frame, Layout, PackBlocks
 from roomlog.core.pack.body_columns import BodyColumnsWriter
 from roomlog.core.pack.columns import decode_columns
 from roomlog.core.pack.header_columns import encode_header_columns, fits_columns
@@ -68,12 +68,12 @@ def decode_pack(
     A single bad node is returned all the same and fails in `check_node`. Raises `Reject`
     (invalid_field, detail field "nodes" and the reason) when the pack itself is broken.
     """
-    blocks = PackBlocks.parse(data)
-    if blocks.count > max_nodes:
+    frame = Frame(data)
+    if frame.count > max_nodes:
         raise broken(f"more than {max_nodes} nodes")
-    if blocks.columns:
-        return decode_columns(blocks, hasher)
-    return decode_rows(blocks, hasher)
+    if frame.columns:
+        return decode_columns(PackBlocks.of(frame), hasher)
+    return decode_rows(frame, hasher)
 
 
 def _signature_block(nodes: Sequence[Node]) -> bytes:

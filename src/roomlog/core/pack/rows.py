@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from roomlog.core.hashing import HASH_BYTES
 from roomlog.core.node import Node, NodeHasher, parse_header_prefix
-from roomlog.core.pack.blocks import PackBlocks
+from roomlog.core.pack.blocks import Frame
 from roomlog.core.pack.varint import Reader, broken, uvarint
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import SIGNATURE_BYTES
@@ -33,15 +33,17 @@ def encode_body_rows(nodes: Sequence[Node]) -> bytes:
     return b"".join(parts)
 
 
-def decode_rows(blocks: PackBlocks, hasher: NodeHasher) -> list[Node]:
+def decode_rows(frame: Frame, hasher: NodeHasher) -> list[Node]:
     """The nodes of a rows pack; a malformed one carries its fault. Raises `Reject`."""
-    headers = Reader(blocks.headers, 0, len(blocks.headers))
-    bodies_block = blocks.bodies
-    bodies = None if bodies_block is None else Reader(bodies_block, 0, len(bodies_block))
-    signatures = blocks.signatures
-    hashes = blocks.hashes
+    data = frame.data
+    headers = Reader(data, frame.headers_start, frame.headers_end)
+    bodies: Reader | None = None
+    if frame.bodies_start >= 0:
+        bodies = Reader(data, frame.bodies_start, frame.bodies_end)
+    signature_start = frame.signatures_start
+    hash_start = frame.hashes_start
     nodes: list[Node] = []
-    for index in range(blocks.count):
+    for _ in range(frame.count):
         prefix = headers.take(headers.uvarint())
         body: bytes | None = None
         if bodies is not None:
@@ -49,11 +51,13 @@ def decode_rows(blocks: PackBlocks, hasher: NodeHasher) -> list[Node]:
             if size:
                 body = bodies.take(size - 1)
         sent_hash: bytes | None = None
-        if hashes is not None:
-            sent_hash = hashes[HASH_BYTES * index : HASH_BYTES * (index + 1)]
+        if hash_start >= 0:
+            sent_hash = data[hash_start : hash_start + HASH_BYTES]
+            hash_start += HASH_BYTES
         signature: bytes | None = None
-        if signatures is not None:
-            signature = signatures[SIGNATURE_BYTES * index : SIGNATURE_BYTES * (index + 1)]
+        if signature_start >= 0:
+            signature = data[signature_start : signature_start + SIGNATURE_BYTES]
+            signature_start += SIGNATURE_BYTES
         nodes.append(_node(hasher, prefix, body, sent_hash, signature))
     headers.finish()
     if bodies is not None:

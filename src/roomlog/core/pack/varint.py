@@ -79,11 +79,16 @@ class Reader:
 
     def take(self, size: int) -> bytes:
         """The next ``size`` bytes."""
+        start = self.skip(size)
+        return self.data[start : start + size]
+
+    def skip(self, size: int) -> int:
+        """Step over the next ``size`` bytes and return where they start."""
         start = self.position
         if size > self.end - start:
             raise broken("cut short")
         self.position = start + size
-        return self.data[start : start + size]
+        return start
 
     def byte(self) -> int:
         """The next byte."""
@@ -95,10 +100,7 @@ class Reader:
 
     def sub_reader(self, size: int) -> "Reader":
         """A reader of the next ``size`` bytes, which this one steps over."""
-        start = self.position
-        if size > self.end - start:
-            raise broken("cut short")
-        self.position = start + size
+        start = self.skip(size)
         return Reader(self.data, start, start + size)
 
     def finish(self) -> None:
