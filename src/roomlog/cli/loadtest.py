@@ -24,20 +24,36 @@ MOST_SESSIONS: Final = 2_000
 
 def loadtest(
     *,
-    url: Annotated[str, typer.Option("--url", help="The server's address.")] = DEFAULT_URL,
+    url: Annotated[
+        str, typer.Option("--url", metavar="URL", help="The server's address.")
+    ] = DEFAULT_URL,
     room: Annotated[
         str | None,
         typer.Option("--room", metavar="ROOM", show_default=False, help="By default a new room."),
     ] = None,
-    writers: Annotated[int, typer.Option("--writers", min=1, max=MOST_SESSIONS)] = 1,
-    readers: Annotated[int, typer.Option("--readers", min=0, max=MOST_SESSIONS)] = 10,
-    seconds: Annotated[float, typer.Option("--seconds", min=0.1, max=MOST_SECONDS)] = 5.0,
+    writers: Annotated[
+        int,
+        typer.Option("--writers", min=1, max=MOST_SESSIONS, metavar="N", help="Writing sessions."),
+    ] = 1,
+    readers: Annotated[
+        int,
+        typer.Option("--readers", min=0, max=MOST_SESSIONS, metavar="N", help="Reading sessions."),
+    ] = 10,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            "--seconds", min=0.1, max=MOST_SECONDS, metavar="S", help="How long to write."
+        ),
+    ] = 5.0,
     rate: Annotated[
         float,
         typer.Option("--rate", min=0.0, metavar="N", help="Nodes/s a writer; 0: all credit."),
     ] = 100.0,
     in_flight: Annotated[
-        int, typer.Option("--in-flight", min=1, max=4_096, help="Most unanswered packs a writer.")
+        int,
+        typer.Option(
+            "--in-flight", min=1, max=4_096, metavar="N", help="Most unanswered packs a writer."
+        ),
     ] = 32,
     min_acks: Annotated[
         float | None,

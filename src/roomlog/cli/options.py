@@ -10,7 +10,8 @@ import typer
 DEFAULT_URL = "ws://127.0.0.1:7878"
 
 StoreOption = Annotated[
-    Path, typer.Option("--store", help="Store directory of a server.", show_default=False)
+    Path,
+    typer.Option("--store", metavar="DIR", help="Store directory of a server.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 RoomOption = Annotated[

@@ -30,7 +30,9 @@ _KINDS: Final = {
 
 def tail(
     room: Annotated[str, typer.Argument(help="The room's id.", metavar="ROOM")],
-    url: Annotated[str, typer.Option("--url", help="The server's address.")] = DEFAULT_URL,
+    url: Annotated[
+        str, typer.Option("--url", metavar="URL", help="The server's address.")
+    ] = DEFAULT_URL,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     count: Annotated[
         int | None,
