@@ -1,4 +1,4 @@
-"""A server as small as the protocol allows, deterministic and in memory, that can be told to refuse.
+"""A server as small as the protocol allows, in memory, that can be told to refuse.
 
 It shares no code with the real one beyond messages and packs, so each is a check on the other.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 from aiohttp import WSMsgType, web
@@ -20,6 +21,14 @@ class ModelSocket:
         self.before_welcome: list[bytes] = []
         """Frames to slip in between the challenge and the welcome."""
         self._sockets: set[web.WebSocketResponse] = set()
+        self._activity = asyncio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a frame of a client, or a new one, after which `condition` holds."""
+        async with asyncio.timeout(20):
+            while not condition():
+                self._activity.clear()
+                await self._activity.wait()
 
     async def __aenter__(self) -> ModelSocket:
         application = web.Application()
@@ -61,6 +70,7 @@ class ModelSocket:
         codec = CODEC_BY_SUBPROTOCOL.get(socket.ws_protocol or "", Codec.MSGPACK)
         session = self.model.connect(codec)
         self._sockets.add(socket)
+        self._activity.set()
         try:
             await self._flush(socket, session)
             async for message in socket:
@@ -72,6 +82,7 @@ class ModelSocket:
                 if session.is_open and not was_open:
                     session.outgoing[:0] = self.before_welcome
                 await self._flush_all()
+                self._activity.set()
                 if session.close_code is not None:
                     await socket.close(code=session.close_code)
         finally:

@@ -15,7 +15,7 @@ from roomlog.client.local_store import read_nodes
 from roomlog.client.status import Phase
 from roomlog.identity import Identity
 from roomlog.protocol.codec import Codec, encode
-from roomlog.protocol.messages import Drain, Error, Notice, Pack, RejectedNode
+from roomlog.protocol.messages import Drain, Error, Notice, Pack
 from roomlog.server.service import Service
 from tests.client.conftest import ADA, BOB, server_config
 from tests.client.model_server import ModelServer, refuse_nothing
@@ -32,9 +32,7 @@ def at(url: str, identity: Identity | None, store: Path | None = None, **more: o
 
 
 async def phase_of(doc: Document, phase: Phase) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        while doc.status.phase is not phase:
-            await asyncio.sleep(0.005)
+    await doc.until(lambda status: status.phase is phase, LIMIT_S)
 
 
 async def test_two_clients_work_offline_before_the_room_was_ever_met(tmp_path: Path) -> None:
@@ -255,9 +253,7 @@ async def test_a_write_that_is_put_off_gets_through_later() -> None:
         await ada.synced(LIMIT_S)
         ada.map("m")["k"] = 1
         await ada.flush()
-        async with asyncio.timeout(LIMIT_S):
-            while not any(session.packs for session in model.sessions):
-                await asyncio.sleep(0.005)
+        await served.until(lambda: any(session.packs for session in model.sessions))
         model.refuse = refuse_nothing
         await ada.synced(LIMIT_S)
         assert model.head == 1
@@ -303,9 +299,7 @@ async def test_a_server_that_breaks_the_protocol_is_left_and_tried_again() -> No
                 Pack(lineage=bytes(32), nodes=b"", from_seq=1, to_seq=1),
             )
         )
-        async with asyncio.timeout(LIMIT_S):
-            while model.nonces < 2:
-                await asyncio.sleep(0.005)
+        await served.until(lambda: model.nonces == 2)
         await ada.synced(LIMIT_S)
 
 

@@ -433,6 +433,19 @@ class Document:
         async with asyncio.timeout(timeout_s):
             await self._agreement().hold(node_ids)
 
+    async def until(
+        self, condition: Callable[[Status], bool], timeout_s: float | None = None
+    ) -> Status:
+        """Wait until `condition` of the status holds, and return that status.
+
+        Raises TimeoutError. A condition that can no longer come true waits for ever: check for
+        `Phase.STOPPED` and `Phase.CLOSED` where that may happen.
+        """
+        async with asyncio.timeout(timeout_s):
+            while not condition(status := self.status):
+                await self._progress.wait()
+        return status
+
     def _agreement(self) -> Agreement:
         assert self._connection is not None
         assert self._task is not None

@@ -55,11 +55,6 @@ class PushQueue:
         return node_id in self._waiting or node_id in self._in_flight_ids
 
     @property
-    def waiting(self) -> int:
-        """How many nodes were not sent yet."""
-        return len(self._waiting)
-
-    @property
     def in_flight(self) -> int:
         """How many packs have no answer yet."""
         return len(self._in_flight)
