@@ -1,0 +1,258 @@
+"""The local store: what it remembers, in which order, and which files it refuses."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from roomlog.client.errors import (
+    LocalStoreError,
+    LocalStoreLockedError,
+    LocalStoreRoomError,
+    LocalStoreTooNewError,
+)
+from roomlog.client.local_store import LocalStore, read_nodes
+from roomlog.client.rejections import Rejection
+from roomlog.client.store_writes import (
+    Admitted,
+    CursorMoved,
+    LineageAdopted,
+    OwnNodes,
+    ReceivedPack,
+    Rewritten,
+    ServerPinned,
+    StoreWrite,
+)
+from roomlog.core.node import Node
+from roomlog.core.pack import encode_pack
+from roomlog.core.replica import Replica
+from roomlog.identity import Identity
+from roomlog.protocol.messages import Cursor
+
+ADA = Identity.from_seed(b"a" * 32)
+DRAFT = b"D" * 32
+LINEAGE = b"L" * 32
+
+
+def some_nodes(count: int, lineage: bytes = LINEAGE) -> list[Node]:
+    replica = Replica("demo", ADA, lineage)
+    for index in range(count):
+        replica.map("m")[str(index)] = index
+        replica.commit(index)
+    return list(replica.nodes())
+
+
+def opened(path: Path, room_id: str = "demo", lineage: bytes = LINEAGE) -> LocalStore:
+    return LocalStore(path, room_id, lineage)
+
+
+def written(store: LocalStore, *writes: StoreWrite) -> None:
+    done = threading.Event()
+    store.write(writes, done.set)
+    assert done.wait(20)
+
+
+def ids(nodes: list[Node]) -> list[bytes]:
+    return [node.id for node in nodes]
+
+
+def test_everything_comes_back_in_the_order_in_which_it_arrived(tmp_path: Path) -> None:
+    nodes = some_nodes(6)
+    store = opened(tmp_path / "s")
+    cursor = Cursor(epoch=b"E" * 16, seq=4, id=nodes[3].id)
+    written(
+        store,
+        ReceivedPack(encode_pack(nodes[:2])),
+        OwnNodes(nodes[2:5]),
+        Admitted({nodes[2].id: 3}),
+        # Own nodes may come back in a pack of the log.
+        ReceivedPack(encode_pack(nodes[2:4])),
+        Admitted({nodes[3].id: 4}),
+        CursorMoved(cursor),
+        OwnNodes(nodes[5:]),
+        ServerPinned("ws://one", b"1" * 32),
+        ServerPinned("ws://one", b"2" * 32),
+        ServerPinned("ws://two", b"3" * 32),
+    )
+    store.close()
+    store.close()
+    again = opened(tmp_path / "s", lineage=b"other".ljust(32))
+    document = again.document
+    assert (document.room_id, document.lineage, document.is_draft) == ("demo", LINEAGE, True)
+    assert ids(document.nodes) == ids(nodes)
+    assert document.pending == [nodes[4].id, nodes[5].id]
+    assert document.cursor == cursor
+    assert document.server_keys == {"ws://one": b"2" * 32, "ws://two": b"3" * 32}
+    written(again, CursorMoved(None))
+    again.close()
+    assert opened(tmp_path / "s").document.cursor is None
+
+
+def test_adopting_a_lineage_replaces_the_draft_in_one_step(tmp_path: Path) -> None:
+    store = opened(tmp_path / "s", lineage=DRAFT)
+    draft = Replica("demo", ADA, DRAFT)
+    draft.map("m")["a"] = 1
+    draft.commit(1)
+    written(store, OwnNodes(list(draft.nodes())))
+    adoption = draft.adopt(LINEAGE)
+    written(store, LineageAdopted(LINEAGE, adoption.nodes))
+    store.close()
+    document = opened(tmp_path / "s", lineage=b"x" * 32).document
+    assert (document.lineage, document.is_draft) == (LINEAGE, False)
+    assert ids(document.nodes) == ids(adoption.nodes)
+    assert document.pending == ids(adoption.nodes)
+
+
+def test_refused_nodes_are_replaced_and_kept_as_evidence(tmp_path: Path) -> None:
+    nodes = some_nodes(3)
+    replica = Replica("demo", ADA, LINEAGE)
+    replica.add_nodes(nodes)
+    rebase = replica.without({nodes[1].id: None})
+    rejection = Rejection(
+        node_id=nodes[1].id,
+        reject_class="write_forbidden",
+        kind="rebase",
+        message="no",
+        detail={"ops": [0], "by": b"bytes"},
+        node=nodes[1],
+        operation_indexes=(0,),
+    )
+    store = opened(tmp_path / "s")
+    written(
+        store,
+        OwnNodes(nodes),
+        Admitted({nodes[0].id: 1}),
+        Rewritten(ids(nodes[1:]), rebase.nodes, [rejection]),
+        # A late acknowledgment of what is gone, and of nothing at all, does no harm.
+        Admitted({nodes[1].id: 9, bytes(32): 10}),
+    )
+    store.close()
+    document = opened(tmp_path / "s").document
+    assert ids(document.nodes) == [nodes[0].id, *ids(rebase.nodes)]
+    assert document.pending == ids(rebase.nodes)
+    assert document.rejections == [rejection]
+    assert document.rejections[0].keys == ["m/1"]
+
+
+def test_nodes_can_be_read_beside_a_running_document(tmp_path: Path) -> None:
+    nodes = some_nodes(3)
+    store = opened(tmp_path / "s")
+    written(store, OwnNodes(nodes))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert read_nodes(tmp_path / "s") == ("demo", LINEAGE, nodes)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    store.close()
+    assert read_nodes(str(tmp_path / "s")) == ("demo", LINEAGE, nodes)
+    with pytest.raises(LocalStoreError, match="no such file"):
+        read_nodes(tmp_path / "none")
+
+
+def test_one_at_a_time_and_one_room_a_store(tmp_path: Path) -> None:
+    store = opened(tmp_path / "s")
+    with pytest.raises(LocalStoreLockedError):
+        opened(tmp_path / "s")
+    store.close()
+    with pytest.raises(LocalStoreRoomError, match="demo"):
+        opened(tmp_path / "s", "other")
+    # A refused opening leaves no lock behind.
+    opened(tmp_path / "s").close()
+
+
+def test_t42_an_older_build_refuses_what_it_would_misread(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    opened(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE meta SET value = 99 WHERE key = 'compat_version'")
+    connection.execute("UPDATE meta SET value = '9.9' WHERE key = 'written_by'")
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(LocalStoreTooNewError, match=r"99.*9\.9"):
+        opened(path)
+    with pytest.raises(LocalStoreTooNewError):
+        read_nodes(path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_store_that_says_it_may_be_read_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    opened(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("INSERT INTO schema_migration VALUES (2, 'later', 'x', 0)")
+    connection.execute("UPDATE meta SET value = 2 WHERE key = 'schema_version'")
+    connection.commit()
+    connection.close()
+    opened(path).close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE schema_migration SET checksum = 'other'",
+        "DELETE FROM meta WHERE key = 'compat_version'",
+        "DELETE FROM meta WHERE key = 'lineage'",
+        "UPDATE meta SET value = 3 WHERE key = 'room_id'",
+        "PRAGMA application_id = 7",
+        "DROP TABLE meta",
+        "UPDATE node_pack SET pack = x'0102'",
+        "UPDATE node_pack SET own_id = zeroblob(32)",
+    ],
+)
+def test_t21_a_damaged_store_is_refused_and_never_taken_for_an_empty_one(
+    tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "s"
+    store = opened(path)
+    written(store, OwnNodes(some_nodes(1)))
+    store.close()
+    connection = sqlite3.connect(path)
+    connection.execute(damage)
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        with pytest.raises(LocalStoreError):
+            opened(path)
+    with pytest.raises(LocalStoreError):
+        read_nodes(path)
+
+
+def test_another_file_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to look at" * 10)
+    with pytest.raises(LocalStoreError):
+        opened(path)
+    assert path.read_text().startswith("not a database")
+    with pytest.raises(LocalStoreError):
+        opened(tmp_path / "no" / "directory")
+
+
+def test_t19_what_could_not_be_written_is_never_called_durable(tmp_path: Path) -> None:
+    store = opened(tmp_path / "s")
+    called: list[str] = []
+    batches: list[int] = []
+    failed = threading.Event()
+
+    def on_batch(callbacks: list) -> None:  # type: ignore[type-arg]
+        batches.append(len(callbacks))
+        for callback in callbacks:
+            callback()
+        if store.failure is not None:
+            failed.set()
+
+    store.deliver_with(on_batch)
+    store._connection.execute("PRAGMA max_page_count = 1")
+    big = Replica("demo", ADA, LINEAGE)
+    big.text("t").append("x" * 200_000)
+    big.commit(1)
+    store.write([OwnNodes(list(big.nodes()))], lambda: called.append("first"))
+    assert failed.wait(20)
+    store.write([CursorMoved(None)], lambda: called.append("second"))
+    store.close()
+    assert called == []
+    assert isinstance(store.failure, LocalStoreError)
+    assert set(batches) == {0}
+    assert store.queued_bytes == 0
+    assert opened(tmp_path / "s").document.nodes == []
