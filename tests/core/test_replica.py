@@ -1,5 +1,6 @@
 """Nodes in and out of a replica: classes of refusal, waiting, exchange without a server."""
 
+import gc
 from itertools import permutations
 from random import Random
 
@@ -269,6 +270,20 @@ def test_a_broken_pack_leaves_the_others_of_its_file() -> None:
     result = bob.import_pack(write_pack_file(bob.lineage, [good[:-1], good]))
     assert classes(result) == [RejectClass.INVALID_FIELD]
     assert len(result.accepted) == 2
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_left_as_it_was_found(enabled: bool) -> None:
+    ada = a_chain(2)
+    good = encode_pack(list(ada.nodes()))
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        for pack in (good, good[:-1]):
+            Replica("room", BOB).import_pack(write_pack_file(ada.lineage, [pack]))
+            assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
 
 
 def test_a_clock_behind_its_parent_is_refused_also_after_waiting() -> None:

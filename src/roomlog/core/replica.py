@@ -10,6 +10,7 @@ from typing import Final, TypeAlias, final
 
 from roomlog.core.branch import Branch
 from roomlog.core.clock import next_clock
+from roomlog.core.collector import pause_collector, resume_collector
 from roomlog.core.conflict import Conflict, find_conflicts
 from roomlog.core.errors import InvalidValueError, RoomlogError, UnknownNodeError
 from roomlog.core.graph import Graph
@@ -313,13 +314,22 @@ class Replica:
             result.flushed = self._commit(now_ms, None)
         refused: dict[bytes, bytes] = {}
         for pack in packs:
+            was_running = pause_collector()
             try:
-                nodes = decode_pack(pack, self._hasher)
-            except Reject as reject:
-                result.refuse(b"", reject)
-                continue
-            self._add(nodes, verify, result, refused)
+                self._take_pack(pack, verify, result, refused)
+            finally:
+                resume_collector(was_running)
         return result
+
+    def _take_pack(
+        self, pack: bytes, verify: bool, result: ImportResult, refused: dict[bytes, bytes]
+    ) -> None:
+        try:
+            nodes = decode_pack(pack, self._hasher)
+        except Reject as reject:
+            result.refuse(b"", reject)
+            return
+        self._add(nodes, verify, result, refused)
 
     def add_nodes(
         self, nodes: Sequence[Node], now_ms: int | None = None, *, verify: bool = True
