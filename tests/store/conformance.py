@@ -18,7 +18,7 @@ from roomlog.core.node import Node
 from roomlog.core.pack.codec import encode_pack
 from roomlog.store.append_check import head_bytes_of
 from roomlog.store.errors import RoomExists, RoomUnknown, StoreUnavailable
-from roomlog.store.interface import Append, AppendStatus, NodeStore, StoredRoom
+from roomlog.store.interface import Append, AppendStatus, NewRoom, NodeStore, StoredRoom
 from tests.store.chains import (
     AUTHOR,
     Chain,
@@ -201,6 +201,31 @@ class NodeStoreConformance:
             assert outcome.status is AppendStatus.FAILED
             assert outcome.reason
             assert not outcome.is_committed
+
+    def test_what_is_no_room_is_refused_and_the_store_goes_on(self, store: NodeStore) -> None:
+        wrong = [
+            NewRoom("", bytes(32), bytes(16), 1),
+            NewRoom("\ud800", bytes(32), bytes(16), 1),
+            NewRoom("a", bytes(31), bytes(16), 1),
+            NewRoom("a", bytes(32), bytes(16), 1 << 80),
+        ]
+        assert {type(result) for result in store.create_rooms(wrong)} == {ValueError}
+        assert create_room(store, "a").head_seq == 0
+
+    def test_a_pack_of_any_frame_is_split_behind_its_headers(self, store: NodeStore) -> None:
+        chain = Chain(create_room(store))
+        append = chain.append(2)
+        (node, _) = chain.nodes
+        bare = msgspec.structs.replace(
+            append, pack=encode_pack(chain.nodes, signatures=False, bodies=False)
+        )
+        endless = msgspec.structs.replace(append, pack=b"\x01\x02" + b"\xff" * 12)
+        assert statuses(store, endless) == ["failed"]
+        assert statuses(store, bare) == ["committed"]
+        (row,) = store.load_index("room")
+        assert bare.pack.startswith(row.head)
+        assert node.body_hash in bare.pack
+        assert node.body_hash not in row.head
 
     def test_an_empty_batch_is_fine(self, store: NodeStore) -> None:
         assert store.commit([]) == []

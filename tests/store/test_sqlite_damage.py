@@ -239,3 +239,34 @@ def test_a_missing_entry_of_store_meta_is_damage(
     edit(path, "DELETE FROM store_meta WHERE key = 'feature_level'")
     with pytest.raises(StoreCorrupt, match="feature_level"):
         SqliteStore.open(path, store_id=bytes(16), now_ms=1)
+
+
+def test_a_version_that_is_no_number_is_damage(sound: tuple[Path, Content], tmp_path: Path) -> None:
+    path = copy_of(sound, tmp_path)
+    edit(path, "UPDATE store_meta SET value = 'one' WHERE key = 'compat_version'")
+    with pytest.raises(StoreCorrupt, match="no number as compat_version"):
+        SqliteStore.open(path, store_id=bytes(16), now_ms=1)
+
+
+def test_a_room_that_its_index_has_lost_is_damage_and_not_a_room_to_create(
+    sound: tuple[Path, Content], tmp_path: Path
+) -> None:
+    path = copy_of(sound, tmp_path)
+    database = path / "roomlog.sqlite3"
+    index = page_of_table(path, "sqlite_autoindex_room_1")
+    content = database.read_bytes()[index : index + 4096]
+    at = index + content.index(b"room-1")
+    flip(database, at + 5, 3)
+    with pytest.raises(StoreCorrupt, match="room"):
+        SqliteStore.open(path, store_id=bytes(16), now_ms=1)
+
+
+def test_admission_records_that_end_early_are_damage(
+    sound: tuple[Path, Content], tmp_path: Path
+) -> None:
+    path = copy_of(sound, tmp_path)
+    edit(path, "DELETE FROM log WHERE room = 1 AND from_seq > 6")
+    store = SqliteStore.open_read_only(path)
+    with pytest.raises(StoreCorrupt, match="seq 7 has no admission record"):
+        list(store.admissions("room-0"))
+    store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,9 +19,10 @@ from roomlog.store.errors import (
     StoreNotFound,
     StoreUnavailable,
 )
-from roomlog.store.sqlite import SqliteStore
-from roomlog.store.sqlite import directory as directory_module
+from roomlog.store.sqlite import SqliteStore, schema
 from roomlog.store.sqlite.connection import connect_sqlite
+from roomlog.store.sqlite.directory import StoreDirectory, fsync_path
+from roomlog.store.sqlite.readers import IDLE_CONNECTIONS, Readers
 from tests.store.chains import Chain, create_room, stored_appends, written
 
 
@@ -90,8 +92,6 @@ def test_a_creation_that_dies_leaves_no_database_and_the_next_one_succeeds(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    from roomlog.store.sqlite import schema
-
     with monkeypatch.context() as patch:
         patch.setattr(schema if moment == "fsync_path" else os, moment, fail)
         with pytest.raises(StoreUnavailable, match="No space left"):
@@ -107,7 +107,7 @@ def test_a_creation_that_dies_leaves_no_database_and_the_next_one_succeeds(
 
 def test_a_creation_whose_connection_fails_says_so(tmp_path: Path) -> None:
     def connect(path: Path, *, read_only: bool, is_quiet: bool = False) -> Any:
-        raise __import__("sqlite3").OperationalError("unable to open database file")
+        raise sqlite3.OperationalError("unable to open database file")
 
     with pytest.raises(StoreUnavailable, match="unable to open"):
         SqliteStore.open(tmp_path / "store", store_id=bytes(16), now_ms=1, connect=connect)
@@ -237,22 +237,24 @@ def test_a_reader_of_a_quiet_store_follows_when_a_writer_starts_and_checkpoints(
         appends.append(chain.append(2))
         writer.commit(appends[-1:])
         assert stored_appends(reader, "room") == written(appends)
-        writer.checkpoint()
+        checkpoint(tmp_path / "store" / "roomlog.sqlite3")
         assert stored_appends(reader, "room") == written(appends)
         writer.close()
         assert stored_appends(reader, "room") == written(appends)
     reader.close()
 
 
+def checkpoint(database: Path) -> None:
+    """Move the write-ahead log into the database, as a commit does now and then."""
+    connection = sqlite3.connect(database)
+    assert connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0] == 0
+    connection.close()
+
+
 @pytest.mark.parametrize("outcome", ["answer", "damage", "sqlite error"])
 def test_an_answer_read_while_the_quiet_file_changed_is_thrown_away_and_read_again(
     tmp_path: Path, outcome: str
 ) -> None:
-    import sqlite3
-
-    from roomlog.store.sqlite.directory import StoreDirectory
-    from roomlog.store.sqlite.readers import Readers
-
     open_store(tmp_path / "store").close()
     directory = StoreDirectory(tmp_path / "store")
     readers = Readers(directory, connect_sqlite, beside_writer=False)
@@ -275,9 +277,6 @@ def test_an_answer_read_while_the_quiet_file_changed_is_thrown_away_and_read_aga
 
 
 def test_no_more_idle_connections_are_kept_than_allowed(tmp_path: Path) -> None:
-    from roomlog.store.sqlite.directory import StoreDirectory
-    from roomlog.store.sqlite.readers import IDLE_CONNECTIONS, Readers
-
     open_store(tmp_path / "store").close()
     opened = []
 
@@ -301,6 +300,34 @@ def test_no_more_idle_connections_are_kept_than_allowed(tmp_path: Path) -> None:
 
 def test_fsync_of_a_path_closes_what_it_opened(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
-    directory_module.fsync_path(tmp_path)
+    fsync_path(tmp_path)
     after = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
     assert after == before
+
+
+def test_a_database_that_vanishes_under_a_reader_is_unavailable_not_empty(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store")
+    create_room(store)
+    store.close()
+    reader = SqliteStore.open_read_only(tmp_path / "store")
+    (tmp_path / "store" / "roomlog.sqlite3").unlink()
+    with pytest.raises(StoreUnavailable):
+        reader.rooms()
+    reader.close()
+
+
+def test_a_reader_whose_settings_fail_is_unavailable(tmp_path: Path) -> None:
+    open_store(tmp_path / "store").close()
+
+    class Broken:
+        def execute(self, *_: object) -> None:
+            raise sqlite3.OperationalError("out of memory")
+
+        def close(self) -> None:
+            pass
+
+    def connect(path: Path, *, read_only: bool, is_quiet: bool = False) -> Any:
+        return Broken()
+
+    with pytest.raises(StoreUnavailable, match="out of memory"):
+        SqliteStore.open_read_only(tmp_path / "store", connect=connect)

@@ -165,19 +165,6 @@ def test_creating_a_room_on_a_failing_disk_is_unavailable_and_leaves_nothing(
     assert create_room(store, "fresh").head_seq == 0
 
 
-def test_what_is_no_room_is_refused_and_the_store_goes_on(store: SqliteStore) -> None:
-    from roomlog.store.interface import NewRoom
-
-    wrong = [
-        NewRoom("", bytes(32), bytes(16), 1),
-        NewRoom("\ud800", bytes(32), bytes(16), 1),
-        NewRoom("a", bytes(31), bytes(16), 1),
-        NewRoom("a", bytes(32), bytes(16), 1 << 80),
-    ]
-    assert {type(result) for result in store.create_rooms(wrong)} == {ValueError}
-    assert create_room(store, "a").head_seq == 0
-
-
 @pytest.mark.parametrize(
     "statement", ["BEGIN", "UPDATE", "INSERT INTO admission", "INSERT INTO log"]
 )
@@ -299,16 +286,6 @@ def test_a_store_that_another_writer_holds_fails_the_batch(
     assert statuses(store, append) == ["committed"]
 
 
-def test_a_checkpoint_that_fails_is_no_fault_of_anyone(store: SqliteStore, faults: Faults) -> None:
-    chain = Chain(create_room(store))
-    append = chain.append()
-    store.commit([append])
-    faults.failing["PRAGMA wal_checkpoint"] = 1
-    store.checkpoint()
-    store.checkpoint()
-    assert stored_appends(store, "room") == written([append])
-
-
 def test_a_writer_that_cannot_connect_refuses_to_open_and_frees_the_lock(
     tmp_path: Path, faults: Faults
 ) -> None:
@@ -341,3 +318,24 @@ def test_damage_found_while_connecting_is_called_damage(tmp_path: Path, faults: 
     faults.failing["SELECT max(admission)"] = 1
     with pytest.raises(StoreCorrupt):
         open_store(tmp_path, faults)
+
+
+def test_a_database_whose_tables_are_gone_is_refused(tmp_path: Path, faults: Faults) -> None:
+    open_store(tmp_path, faults).close()
+    connection = sqlite3.connect(tmp_path / "store" / "roomlog.sqlite3")
+    connection.execute("DROP TABLE admission")
+    connection.commit()
+    connection.close()
+    with pytest.raises(StoreUnavailable, match="admission"):
+        open_store(tmp_path, faults)
+
+
+def test_a_connection_lost_to_a_failed_rollback_is_not_used_again(
+    store: SqliteStore, faults: Faults
+) -> None:
+    chain = Chain(create_room(store))
+    append = chain.append()
+    faults.failing.update({"UPDATE": 1, "ROLLBACK": 2})
+    assert statuses(store, append) == ["failed"]
+    assert statuses(store, append) == ["committed"]
+    assert stored_appends(store, "room") == written([append])

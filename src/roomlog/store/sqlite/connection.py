@@ -14,7 +14,7 @@ from roomlog.store.errors import StoreCorrupt, StoreError, StoreUnavailable
 BUSY_TIMEOUT_MS: Final = 5_000
 CACHED_STATEMENTS: Final = 256
 JOURNAL_SIZE_LIMIT_BYTES: Final = 64 << 20
-# The writer checkpoints when it is idle; this is the bound for a writer that never is.
+# A checkpoint happens inside a commit. Rarer ones write a page that changed often only once.
 CHECKPOINT_PAGES: Final = 8_192
 CORRUPTION_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 

@@ -136,10 +136,6 @@ class SqliteStore:
     def commit(self, batch: Sequence[Append]) -> list[AppendOutcome]:
         return self._writing().commit(batch)
 
-    def checkpoint(self) -> None:
-        """Move the write-ahead log into the database; for the writer's idle moments."""
-        self._writing().checkpoint()
-
     def load_index(self, room_id: str) -> Iterator[IndexRow]:
         room, stored = self._require_room(room_id)
         head_seq = stored.head_seq

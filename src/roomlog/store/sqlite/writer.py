@@ -126,11 +126,6 @@ class Writer:
             for outcome in outcomes
         ]
 
-    def checkpoint(self) -> None:
-        """Move what lies in the WAL into the database, as far as no reader is in the way."""
-        with contextlib.suppress(sqlite3.Error, StoreError):
-            self._connected().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-
     def close(self) -> None:
         self._closed = True
         if self._connection is not None:
