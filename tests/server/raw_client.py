@@ -140,7 +140,8 @@ class RawClient:
         """Say hello; the answer, welcome or error."""
         if not self.challenge:
             self.challenge = await self.receive()
-        self.handshake = self.transcript(self.url if origin is None else origin)
+        label = str(fields.get("label", "")).encode()
+        self.handshake = self.transcript(self.url if origin is None else origin, label=label)
         hello: dict[str, Any] = {"type": "hello", "proto": 1, "nonce": self.client_nonce}
         if self.identity is not None:
             hello["pubkey"] = self.identity.public_key

@@ -147,7 +147,7 @@ CONFIG_KEYS: Final[tuple[ConfigKey, ...]] = (
     ConfigKey(
         "drain_spread_ms", ValueKind.COUNT, 5_000, "ms", "spread of that wait over the clients"
     ),
-    ConfigKey("tick_ms", ValueKind.COUNT, 1_000, "ms", "how often the server looks around", 10),
+    ConfigKey("tick_ms", ValueKind.COUNT, 1_000, "ms", "how often the server looks around", 1),
     _limit("frame_bytes", "bytes", "longest MessagePack frame", LEAST_FRAME_BYTES),
     _limit("frame_json_bytes", "bytes", "longest JSON frame", LEAST_FRAME_BYTES * 3 // 2),
     _limit("pack_nodes", "nodes", "most nodes in a pack"),
