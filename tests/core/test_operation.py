@@ -141,7 +141,7 @@ def test_what_cannot_be_valid_is_refused_by_its_index(operation: Operation) -> N
         (MapSetBlob("k", HASH, 1, "\ud800"), InvalidValueError),
         (TextInsert("k", 0, "\ud800"), InvalidValueError),
         (ListInsert("k", b"p", 1 << 64), InvalidValueError),
-        (UnknownOperation(11, "k", [object()]), InvalidTypeError),
+        (UnknownOperation(11, "k", [1j]), InvalidTypeError),
     ],
     ids=repr,
 )
