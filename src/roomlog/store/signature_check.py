@@ -14,7 +14,8 @@ from typing import Final, Self, final
 from roomlog.core.signing import Purpose, verify
 
 Signed = tuple[int, bytes, bytes, bytes]
-NODES_WORTH_A_PROCESS: Final = 8_192
+# Below this, starting a process costs more than it saves.
+NODES_WORTH_A_PROCESS: Final = 50_000
 QUEUED_CHUNKS: Final = 8
 
 
