@@ -78,15 +78,21 @@ def test_a_run_cut_at_any_node_keeps_every_characters_place() -> None:
         assert history.entries == [front, entry]
         assert entry.parents == [front]
         assert (front.end, entry.end) == (boundaries[cut], versions)
-        text = list(range(10))
+        letters = list(range(10))
         replayed: list[int] = []
-        for op in front.ops + entry.ops:
-            assert op.length_before == len(replayed)
-            if op.kind == INSERT:
-                replayed[op.position : op.position] = text[op.position : op.position + op.length]
-            else:
-                del replayed[op.position : op.position + op.length]
-        straight = list(range(10))
-        for _, position, size in edits[10:]:
-            del straight[position : position + size]
-        assert replayed == straight
+        straight: list[int] = []
+        for part, part_edits in ((front, edits[:cut]), (entry, edits[cut:])):
+            for op in part.ops:
+                assert op.length_before == len(replayed)
+                end = op.position + op.length
+                if op.kind == INSERT:
+                    replayed[op.position : op.position] = letters[op.position : end]
+                else:
+                    del replayed[op.position : end]
+            for kind, position, size in part_edits:
+                if kind == INSERT:
+                    straight[position:position] = letters[position : position + size]
+                else:
+                    del straight[position : position + size]
+            # Equal at the cut too: that is where a fork begins.
+            assert replayed == straight
