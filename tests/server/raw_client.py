@@ -87,9 +87,9 @@ class RawClient:
         """The next message. Raises `Closed`."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             message = await self.socket.receive()
-        if message.type is aiohttp.WSMsgType.BINARY:
+        if message.type == aiohttp.WSMsgType.BINARY:
             read = msgspec.msgpack.decode(message.data)
-        elif message.type is aiohttp.WSMsgType.TEXT:
+        elif message.type == aiohttp.WSMsgType.TEXT:
             read = _from_json(json.loads(message.data))
         else:
             raise Closed(self.socket.close_code, str(message.extra or ""))

@@ -36,7 +36,7 @@ async def test_t34_any_frame_counts_as_life(start: Start) -> None:
         pings = 0
         while pings < 6:
             message = await client.socket.receive(timeout=5)
-            assert message.type is aiohttp.WSMsgType.PING
+            assert message.type == aiohttp.WSMsgType.PING
             pings += 1
             # Not the pong it wants, but a sign of life.
             await client.send({"type": "ping"})
