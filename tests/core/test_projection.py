@@ -79,3 +79,24 @@ def test_touching_nodes_are_added_in_order_of_arrival() -> None:
     for lv in (0, 1):
         with pytest.raises(ValueError, match="ascending"):
             projection.add(graph, lv)
+
+
+def test_a_reader_who_merges_again_and_again_builds_on_the_newest_touch_alone() -> None:
+    graph = Graph()
+    projection = KeyProjection()
+
+    def add(*parents: int) -> int:
+        lv = len(graph)
+        return graph.add(index_id(lv), b"a", lv, [index_id(parent) for parent in parents])
+
+    root = add()
+    stranger = add(root)
+    projection.add(graph, stranger)
+    writer = reader = root
+    for _ in range(100):
+        writer = add(writer)
+        projection.add(graph, writer)
+        reader = add(reader, writer)
+    assert projection.heads == [stranger, writer]
+    assert projection.below(graph, [reader]) == [writer]
+    assert projection.below(graph, [reader, stranger]) == [stranger, writer]

@@ -15,6 +15,10 @@ _ONLY_A: Final = 0
 _ONLY_B: Final = 1
 _SHARED: Final = 2
 
+# Where entries lie is kept for every so many LVs, so that finding one takes a few steps.
+_BLOCK_BITS: Final = 4
+_BLOCK_MASK: Final = (1 << _BLOCK_BITS) - 1
+
 _YES: Final = 1
 _NO: Final = 0
 _UNDECIDED: Final = -1
@@ -28,6 +32,7 @@ class Graph:
     __slots__ = (
         "_author_starts",
         "_authors",
+        "_block_entries",
         "_clocks",
         "_entry_parents",
         "_frontier",
@@ -48,6 +53,7 @@ class Graph:
         self._author_starts: list[int] = []
         self._authors: list[bytes] = []
         self._starts: list[int] = []
+        self._block_entries: list[int] = []
         self._entry_parents: list[tuple[int, ...]] = []
         self._shadows: list[int] = []
         self._last_id = b""
@@ -84,6 +90,8 @@ class Graph:
                 return known
             self._start_entry(lv, sorted({index[parent] for parent in parents}))
             index[node_id] = lv
+        if lv & _BLOCK_MASK == 0:
+            self._block_entries.append(len(self._starts) - 1)
         self._last_id = node_id
         self._ids.append(node_id)
         self._clocks.append(clock)
@@ -97,11 +105,13 @@ class Graph:
         self._starts.append(lv)
         self._last_start = lv
         self._entry_parents.append(tuple(parents))
-        self._shadows.append(self._shadow(lv, parents))
         frontier = self._frontier
         if parents == frontier:
+            # Everything before lies below all heads.
+            self._shadows.append(0)
             frontier.clear()
         else:
+            self._shadows.append(self._shadow(lv, parents))
             for parent in parents:
                 position = bisect_left(frontier, parent)
                 if position < len(frontier) and frontier[position] == parent:
@@ -117,9 +127,20 @@ class Graph:
 
     def _entry_index(self, lv: int) -> int:
         """The index of the entry that ``lv`` lies in; questions are mostly about the newest."""
+        starts = self._starts
         if lv >= self._last_start:
-            return len(self._starts) - 1
-        return bisect_right(self._starts, lv) - 1
+            return len(starts) - 1
+        block = lv >> _BLOCK_BITS
+        blocks = self._block_entries
+        entry = blocks[block]
+        end = blocks[block + 1] if block + 1 < len(blocks) else len(starts) - 1
+        while entry < end:
+            middle = (entry + end + 1) >> 1
+            if starts[middle] <= lv:
+                entry = middle
+            else:
+                end = middle - 1
+        return entry
 
     def index_of(self, node_id: bytes) -> int:
         """The LV of a node, or -1 when it is unknown."""
@@ -276,8 +297,9 @@ class Graph:
                 from_head = False
             entry = self._entry_index(lv)
             start = self._starts[entry]
+            shadow = self._shadows[entry]
             last = lv if from_head else lv + 1
-            while candidates and start <= candidates[-1] < last:
+            while candidates and shadow <= candidates[-1] < last:
                 candidates.pop()
             while below and below[-1] >= start:
                 below.pop()

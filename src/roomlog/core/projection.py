@@ -9,6 +9,9 @@ from roomlog.core.graph import Graph
 _MAX_WALK: Final = 16
 """Entries walked before the remembered way is taken."""
 
+_MAX_UNREDUCED: Final = 16
+"""Nodes remembered below an entry before those that are below others are sorted out."""
+
 
 @final
 class KeyProjection:
@@ -68,7 +71,7 @@ class KeyProjection:
                 return [head]
             if self._all_within(graph, version, heads):
                 return heads.copy()
-            return self._below_one(graph, head).copy()
+            return graph.heads_of(self._below_one(graph, head))
         if self._all_within(graph, version, heads):
             return heads.copy()
         found: list[int] = []
@@ -81,6 +84,7 @@ class KeyProjection:
         return all(graph.contains_within(version, head, _MAX_WALK) == 1 for head in heads)
 
     def _below_one(self, graph: Graph, lv: int) -> list[int]:
+        """Touching nodes at or below ``lv``, all maximal ones among them; not to be changed."""
         start, _, parents = graph.entry_of(lv)
         own = self._greatest_in(start, lv)
         if own >= 0:
@@ -90,26 +94,35 @@ class KeyProjection:
 
     def _fill(self, graph: Graph, start: int, parents: tuple[int, ...]) -> None:
         """Remember what lies below the entry at ``start``, and below all entries on the way."""
+        below_entry = self._below_entry
         stack = [(start, parents)]
         while stack:
             entry_start, entry_parents = stack[-1]
-            if entry_start in self._below_entry:
+            if entry_start in below_entry:
                 stack.pop()
                 continue
-            found: set[int] = set()
+            found: list[int] = []
             complete = True
             for parent in entry_parents:
                 parent_start, _, parent_parents = graph.entry_of(parent)
                 own = self._greatest_in(parent_start, parent)
+                below: list[int] | None
                 if own >= 0:
-                    found.add(own)
-                elif parent_start in self._below_entry:
-                    found.update(self._below_entry[parent_start])
+                    below = [own]
                 else:
-                    stack.append((parent_start, parent_parents))
-                    complete = False
+                    below = below_entry.get(parent_start)
+                    if below is None:
+                        stack.append((parent_start, parent_parents))
+                        complete = False
+                        continue
+                if not found:
+                    found = below
+                elif below != found:
+                    found = _union(found, below)
             if complete:
-                self._below_entry[entry_start] = graph.heads_of(sorted(found))
+                if len(found) > _MAX_UNREDUCED:
+                    found = graph.heads_of(found)
+                below_entry[entry_start] = found
                 stack.pop()
 
     def _greatest_in(self, start: int, last: int) -> int:
@@ -119,3 +132,12 @@ class KeyProjection:
             return -1
         touched = self._touched[index - 1]
         return touched if touched >= start else -1
+
+
+def _union(one: list[int], other: list[int]) -> list[int]:
+    """All elements once; both are short."""
+    union = one.copy()
+    for lv in other:
+        if lv not in one:
+            union.append(lv)
+    return union
