@@ -31,6 +31,8 @@ from roomlog.store.interface import LINEAGE_BYTES, AppendStatus, NewRoom, NodeSt
 OWN_CLIENT_NAME: Final = "roomlog"
 SESSION_ID_BYTES: Final = 9
 INCIDENT_BYTES: Final = 6
+STORE_DOWN_SECONDS: Final = 10.0
+"""How long a failed write makes the server unready."""
 
 
 @final
@@ -54,7 +56,6 @@ class Hub:
         self.origins: tuple[str, ...] = ()
         """What clients dial; set once the port is known."""
         self.is_draining = False
-        self.is_store_down = False
         self.connections: set[Connection] = set()
         self.monotonic = time.monotonic
         self._signer = signer
@@ -64,6 +65,7 @@ class Hub:
         self._is_flush_due = False
         self._outcomes: deque[Outcomes] = deque()
         self._is_delivery_due = False
+        self._store_failed_at: float | None = None
         self._software = Software(name="roomlog", version=__version__)
         self._offer = own_offer(config.limits)
         self._all_closed = asyncio.Event()
@@ -90,6 +92,12 @@ class Hub:
     def wall_ms(self) -> int:
         """Milliseconds since 1970."""
         return time.time_ns() // 1_000_000
+
+    @property
+    def is_store_down(self) -> bool:
+        """Whether the last write failed, and lately: without writes nobody would find out."""
+        failed_at = self._store_failed_at
+        return failed_at is not None and self.monotonic() - failed_at < STORE_DOWN_SECONDS
 
     # connections
 
@@ -202,9 +210,9 @@ class Hub:
                 assert room is not None, "a room with packs under way stays in memory"
                 nodes += append.count
                 if outcome.status is AppendStatus.COMMITTED:
-                    self.is_store_down = False
+                    self._store_failed_at = None
                 else:
-                    self.is_store_down = True
+                    self._store_failed_at = self.monotonic()
                     self.metrics.store_errors_total.labels("commit").inc()
                     self.log.error(
                         "commit failed",
