@@ -1,7 +1,8 @@
-"""The house rules that a program can check: names, sizes, paths."""
+"""The house rules that a program can check: names, sizes, paths, a test for every known trap."""
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 from pathlib import Path
@@ -18,6 +19,12 @@ LONGER_SOURCES: dict[str, int] = {}
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "misc", "common"}
 # Directories of the machines this is built on; a path below them means nothing to a reader.
 MACHINE_PATH = re.compile(r"(?:^|[^\w.-])/(?:" + "|".join(("work", "farm", "root")) + r")/", re.M)
+# The ways in which systems of this kind are known to fail, and which must have a test here.
+TRAPS = (
+    *(1, 2, 3, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 23, 27, 34, 37, 43, 44),
+    *(51, 52, 53, 54, 55, 57, 59, 62),
+)
+TRAP_IN_NAME = re.compile(r"(?:^|_)t(\d+)(?=_|$)")
 
 
 def tracked_files() -> list[Path]:
@@ -63,3 +70,19 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
     sources = [*SOURCE.rglob("*.py"), *TESTS.rglob("*.py")]
     empty = [str(path.relative_to(ROOT)) for path in sources if path.stem in EMPTY_NAMES]
     assert not empty, empty
+
+
+def traps_with_a_test() -> set[int]:
+    covered = set()
+    for path in TESTS.rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith(
+                "test_"
+            ):
+                covered.update(int(number) for number in TRAP_IN_NAME.findall(node.name))
+    return covered
+
+
+def test_every_known_trap_has_a_test_that_carries_its_number() -> None:
+    missing = sorted(set(TRAPS) - traps_with_a_test())
+    assert not missing, "no test is named for " + ", ".join(f"T{number}" for number in missing)
