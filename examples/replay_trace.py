@@ -46,6 +46,7 @@ ROOM = "trace"
 START_TIMEOUT_S = 30.0
 STALL_TIMEOUT_S = 180.0
 STORE_PAGE_NODES = 4096
+PRELOADED = ["roomlog", "roomlog.store.sqlite", "rich.console", "rich.progress"]
 
 
 class Failure(Exception):
@@ -141,7 +142,7 @@ class Replay:
         try:
             context: Any = multiprocessing.get_context("forkserver")
             # Imported once, so that hundreds of agents start quickly and share memory.
-            context.set_forkserver_preload(["trace_agent"])
+            context.set_forkserver_preload(PRELOADED)
         except ValueError:
             context = multiprocessing.get_context("spawn")
         heads = self.history.heads()
