@@ -2,7 +2,7 @@
 
 from typing import final
 
-from roomlog.core.crdt.list.item import ListItem, item_key
+from roomlog.core.crdt.list.item import OPERATION_INDEX_LIMIT, ListItem, item_key
 from roomlog.core.crdt.list.order import ItemOrder
 from roomlog.core.graph import Graph
 from roomlog.core.stamp import wins
@@ -22,6 +22,8 @@ class ListDocument:
 
     def item(self, lv: int, operation_index: int) -> ListItem | None:
         """The item that the insert at ``operation_index`` of node ``lv`` made, if it made one."""
+        if operation_index >= OPERATION_INDEX_LIMIT:
+            return None
         return self._items.get(item_key(lv, operation_index))
 
     def apply_insert(

@@ -5,11 +5,16 @@ from typing import Final, final
 from roomlog.core.graph import Graph
 
 _INDEX_BITS: Final = 20
-"""A body of 256 KiB holds fewer operations than this many bits can number."""
+OPERATION_INDEX_LIMIT: Final = 1 << _INDEX_BITS
+"""A body of 256 KiB holds fewer operations than this; a reference may still say any number."""
 
 
 def item_key(lv: int, operation_index: int) -> int:
-    """One integer for the insert at ``operation_index`` of node ``lv``."""
+    """One integer for the insert at ``operation_index`` of node ``lv``.
+
+    Only indexes below `OPERATION_INDEX_LIMIT` have one: a greater one would name an item of
+    another node, and which one would depend on the order of arrival.
+    """
     return (lv << _INDEX_BITS) | operation_index
 
 
