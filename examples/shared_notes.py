@@ -69,6 +69,9 @@ async def run(arguments: argparse.Namespace) -> None:
 async def append_lines(doc: Document, key: str) -> None:
     """For pipes: every line of the input becomes a line of the note."""
     text = doc.text(key)
+    # Behind what others wrote, if that can be known now.
+    with contextlib.suppress(TimeoutError):
+        await doc.synced(timeout_s=2)
     while line := await asyncio.to_thread(sys.stdin.readline):
         text.append(line)
     await doc.synced(timeout_s=10)

@@ -1,4 +1,4 @@
-"""Concurrent traces whose outcome no tie-break decides: every step inserts at a place of its own."""
+"""Concurrent traces whose outcome no tie-break decides: each step inserts at its own place."""
 
 from __future__ import annotations
 

@@ -274,9 +274,11 @@ def test_a_write_that_is_put_off_is_pushed_again_after_the_hint() -> None:
     assert ada.engine.paused_until_ms == ada.now_ms + 2_000
     assert ada.engine.take_unsent(ada.now_ms) == []
     assert len(ada.engine.pending) == 2
+    assert ada.engine.put_off_class in ("clock_ahead", "parent_missing")
     assert server.head == 0
     server.refuse = refuse_nothing
     settle(ada)
+    assert ada.engine.put_off_class == ""
     assert server.head == 2
     assert not ada.rejections
     assert_agree(server, ada)

@@ -45,13 +45,11 @@ class Agreement:
         engine: Engine,
         store: LocalStore | None,
         connection: Connection,
-        task: asyncio.Task[None],
         progress: Progress,
     ) -> None:
         self._engine = engine
         self._store = store
         self._connection = connection
-        self._task = task
         self._progress = progress
 
     async def reach(self, serial: int) -> None:
@@ -109,6 +107,3 @@ class Agreement:
             raise DocumentClosedError("the document was closed")
         if connection.phase is Phase.STOPPED and connection.problem is not None:
             raise connection.problem
-        if self._task.done() and not self._task.cancelled():
-            # Only a fault of this SDK ends the task in another way.
-            self._task.result()

@@ -187,6 +187,15 @@ class Connection:
 
     async def run(self) -> None:
         """Connect, and connect again, until that makes no sense any more."""
+        try:
+            await self._connect_for_ever()
+        except Exception as error:
+            # A fault of this SDK: the document goes on locally, and says so.
+            _LOGGER.exception("the connection of room %s failed", self._engine.replica.room_id)
+            self.problem = error
+            self._enter(Phase.STOPPED)
+
+    async def _connect_for_ever(self) -> None:
         wait_s = 0.0
         while True:
             if wait_s > 0:

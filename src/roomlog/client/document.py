@@ -389,6 +389,7 @@ class Document:
         return Status(
             phase=Phase.CLOSED if connection is None else connection.phase,
             pending_nodes=len(self._engine.pending),
+            put_off=self._engine.put_off_class,
             is_draft=self._engine.is_draft,
             seq=0 if cursor is None else cursor.seq,
             problem=None if connection is None else connection.problem,
@@ -403,6 +404,7 @@ class Document:
         if self._is_closed:
             feed.close()
         self._feeds.add(feed)
+        self._engine.is_observed = True
         return feed
 
     def rejections(self) -> Rejections:
@@ -448,13 +450,14 @@ class Document:
 
     def _agreement(self) -> Agreement:
         assert self._connection is not None
-        assert self._task is not None
-        return Agreement(self._engine, self._store, self._connection, self._task, self._progress)
+        return Agreement(self._engine, self._store, self._connection, self._progress)
 
     def _on_progress(self) -> None:
         changes = self._engine.take_changes()
+        feeds = list(self._feeds)
+        self._engine.is_observed = bool(feeds)
         if changes:
-            for feed in list(self._feeds):
+            for feed in feeds:
                 feed.put(changes)
         rejections = self._engine.take_rejections()
         if rejections:

@@ -67,6 +67,10 @@ class Engine:
         self.pending = PendingNodes()
         self.paused_until_ms = 0
         """Nothing is pushed before this time: the server asked for it."""
+        self.put_off_class = ""
+        """The reject class with which the server last put something off that is still pending."""
+        self.is_observed = True
+        """Whether anybody wants to know of changes."""
         self.is_transaction_open = False
         self._successors: dict[bytes, bytes | None] = {}
         self._writes: list[StoreWrite] = []
@@ -252,6 +256,7 @@ class Engine:
                 self.pending.settle(own)
                 self._canonical = None
                 self._writes.append(Admitted(own))
+                self.put_off_class = ""
         if cursor is not None and cursor != self.cursor:
             self.cursor = cursor
             self._writes.append(CursorMoved(cursor))
@@ -275,6 +280,7 @@ class Engine:
                 final_nodes.append(node)
                 continue
             put_off.append(node.id)
+            self.put_off_class = node.reject_class
             pending.attempts += 1
             wait_ms = retry_wait_ms(node, pending.attempts)
             if wait_ms:
@@ -356,7 +362,7 @@ class Engine:
 
     def _note_changes(self, origin: Origin, nodes: Iterable[Node]) -> None:
         changed = self.replica.take_changes()
-        if not changed:
+        if not changed or not self.is_observed:
             return
         authors: dict[Place, set[bytes]] = {}
         for node in nodes:

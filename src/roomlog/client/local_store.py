@@ -8,9 +8,9 @@ a cursor never lies beyond the nodes that are stored.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections import deque
@@ -19,6 +19,11 @@ from pathlib import Path
 from typing import Final, final
 
 import msgspec
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 from roomlog import __version__
 from roomlog.client.errors import LocalStoreError, LocalStoreLockedError, LocalStoreRoomError
@@ -192,18 +197,24 @@ def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 def _lock(path: Path) -> int:
     lock_path = path.with_name(f"{path.name}.lock")
     try:
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise LocalStoreError(f"{lock_path}: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if sys.platform == "win32":
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
         os.close(descriptor)
         raise LocalStoreLockedError(f"{path}: another process has it open") from None
     return descriptor
 
 
 def _fsync_directory(path: Path) -> None:
+    """Make a new file's name durable; only POSIX lets a directory be opened."""
+    if os.name != "posix":
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -32,6 +32,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     pending_nodes: int
     """Own nodes without an acknowledgment."""
+    put_off: str
+    """The reject class for which the server wants some of them later; "" when it takes them."""
     is_draft: bool
     """Whether the room was never met."""
     seq: int

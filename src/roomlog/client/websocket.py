@@ -44,7 +44,7 @@ class WebSocket:
 
     async def __aenter__(self) -> WebSocket:
         self._http = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(sock_connect=DIAL_TIMEOUT_S), trust_env=True
+            timeout=aiohttp.ClientTimeout(sock_connect=DIAL_TIMEOUT_S)
         )
         try:
             self._socket = await self._http.ws_connect(
