@@ -19,6 +19,7 @@ from roomlog.core.operation import MapSet, TextInsert
 from roomlog.core.pack import encode_pack, read_pack_file, write_pack_file
 from roomlog.core.reject import RejectClass
 from roomlog.core.replica import Replica
+from roomlog.core.signing import Purpose
 from roomlog.core.state import COUNTER, LIST, MAP, TEXT
 from roomlog.core.waiting import WaitingNodes
 from roomlog.identity import Identity
@@ -147,6 +148,57 @@ def test_a_clock_without_room_for_more_raises_and_keeps_the_edits() -> None:
     assert ada.counter("c").value == 1
     ada.commit(CLOCK_LIMIT // 2048 - 1)
     assert len(ada) == 1
+
+
+def test_a_commit_of_several_nodes_is_all_or_nothing_at_the_end_of_the_clock() -> None:
+    ada = Replica("room", ADA)
+    last = make_node(NodeHasher(ada.lineage), ADA, CHANGE, CLOCK_LIMIT - 2, [], [MapSet("k", 1)])
+    ada.add_nodes([last])
+    ada.list("l").extend(["x" * 100_000] * 5)
+    ada.list("l").move(4, 0)
+    with pytest.raises(ClockExhaustedError):
+        ada.commit(NOW_MS)
+    assert len(ada) == 1
+    assert ada.has_open_edits
+
+
+class FailingSigner:
+    """A key that is taken away after some signatures."""
+
+    def __init__(self, left: int) -> None:
+        self.public_key = ADA.public_key
+        self.left = left
+
+    def sign(self, purpose: Purpose, payload: bytes) -> bytes:
+        if not self.left:
+            raise OSError("no key")
+        self.left -= 1
+        return ADA.sign(purpose, payload)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_a_signer_that_fails_loses_no_edit_and_writes_no_node(left: int) -> None:
+    signer = FailingSigner(left)
+    ada = Replica("room", signer)
+    ada.list("l").extend(["a" * 100_000, "b" * 100_000, "c" * 100_000, "d" * 100_000, "e"])
+    ada.list("l").move(0, 4)
+    ada.list("l")[3] = "E"
+    ada.text("t").append("x" * 300_000)
+    state = ada.state()
+    with pytest.raises(OSError, match="no key"):
+        ada.commit(NOW_MS)
+    assert len(ada) == 0
+    assert ada.frontier == []
+    assert ada.has_open_edits
+    assert ada.state() == state
+    signer.left = 100
+    ada.list("l").insert(2, "after")
+    ada.text("t").append("after")
+    assert len(ada.commit(NOW_MS + 1)) > 2
+    fresh = Replica("room")
+    assert not fresh.import_pack(ada.export()).rejected
+    assert fresh.state() == ada.state()
+    assert fresh.state_hash() == ada.state_hash()
 
 
 def test_duplicates_are_counted_and_change_nothing() -> None:

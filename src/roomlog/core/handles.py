@@ -41,6 +41,12 @@ class MapHandle(MapView):
 
     def set_blob(self, key: str, hash: bytes, size_bytes: int, media_type: str) -> None:
         """Let ``key`` refer to a blob: its 32-byte BLAKE3, size and media type (255 bytes)."""
+        if type(hash) is not bytes:
+            raise InvalidTypeError(f"hash: bytes, not {hash!r}")
+        if type(size_bytes) is not int:
+            raise InvalidTypeError(f"size_bytes: an int, not {size_bytes!r}")
+        if type(media_type) is not str:
+            raise InvalidTypeError(f"media_type: a str, not {media_type!r}")
         self._edits.map_set_blob(self._path(key), BlobReference(hash, size_bytes, media_type))
 
     def __delitem__(self, key: str) -> None:
@@ -93,6 +99,8 @@ class CounterHandle(CounterView):
 
     def add(self, amount: int) -> None:
         """Add ``amount``, at most 2^53 either way; 0 writes nothing."""
+        if type(amount) is not int:
+            raise InvalidTypeError(f"amount: an int is added to a counter, not {amount!r}")
         self._edits.counter_add(self._key, amount)
 
 

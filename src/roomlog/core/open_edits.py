@@ -12,7 +12,7 @@ from roomlog.core.clock import next_clock
 from roomlog.core.crdt.list import ListItem, Placement, place
 from roomlog.core.crdt.list.placement import SUFFIX_BYTES
 from roomlog.core.crdt.map import ABSENT, BLOB, VALUE, BlobReference
-from roomlog.core.errors import InvalidTypeError, InvalidValueError, RoomlogError
+from roomlog.core.errors import InvalidValueError, RoomlogError
 from roomlog.core.graph import Graph
 from roomlog.core.hashing import hash_bytes
 from roomlog.core.node import FIXED_PREFIX_BYTES, MAX_NODE_BYTES, MAX_PARENTS
@@ -115,15 +115,18 @@ class OpenEdits:
             count += len(segment.operations)
         return count
 
-    def take(self) -> list[Segment]:
-        """Close and hand over everything, in order; nothing is open afterwards."""
+    def close(self) -> list[Segment]:
+        """What a commit shall write, in order. It stays open until `clear` says it is written."""
         self._close_run()
-        segments = self._closed
-        segments.append(self._segment)
+        return [*self._closed, self._segment]
+
+    def clear(self) -> None:
+        """Forget everything: it is history now, or shall be forgotten."""
+        self._close_run()
         self._closed = []
         self._segment = Segment(-1)
+        self._placed.clear()
         self._lv = -1
-        return segments
 
     def settle_positions(self, clock: int) -> None:
         """Give the list positions just chosen the suffix of the nodes' first ``clock``.
@@ -131,7 +134,7 @@ class OpenEdits:
         The order stays: a suffix follows a fraction that already differs from both neighbours.
         """
         if self._placed:
-            suffix = self._suffix_of(clock)
+            suffix = self._suffix = self._suffix_of(clock)
             for placed in self._placed:
                 end = placed.suffix_end
                 old = placed.operation.position
@@ -139,7 +142,6 @@ class OpenEdits:
                 placed.operation.position = new
                 if placed.item.position == old:
                     placed.item.position = new
-        self._placed.clear()
 
     # Maps
 
@@ -173,8 +175,6 @@ class OpenEdits:
     def counter_add(self, key: str, amount: int) -> None:
         """Add to a counter; nothing is written for 0."""
         check_key(key)
-        if type(amount) is not int:
-            raise InvalidTypeError(f"amount: an int is added to a counter, not {amount!r}")
         if abs(amount) > MAX_COUNTER_AMOUNT:
             raise InvalidValueError(f"amount: {amount} is outside -2^53..2^53")
         if amount == 0:

@@ -9,16 +9,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, final
 
 from roomlog.core.branch import Branch
-from roomlog.core.clock import next_clock
+from roomlog.core.clock import CLOCK_LIMIT, next_clock
 from roomlog.core.collector import pause_collector, resume_collector
 from roomlog.core.conflict import Conflict, find_conflicts
-from roomlog.core.errors import InvalidValueError, RoomlogError, UnknownNodeError
+from roomlog.core.errors import (
+    ClockExhaustedError,
+    InvalidValueError,
+    RoomlogError,
+    UnknownNodeError,
+)
 from roomlog.core.graph import Graph
 from roomlog.core.handles import CounterHandle, ListHandle, MapHandle, TextHandle
 from roomlog.core.hashing import HASH_BYTES, serverless_lineage
 from roomlog.core.intake import ImportResult, Intake, Rejection
 from roomlog.core.node import CHANGE, MAX_PARENTS, MERGE, Node, NodeHasher, make_node
-from roomlog.core.open_edits import OpenEdits, Segment, greatest_clock
+from roomlog.core.open_edits import OpenEdits, greatest_clock
 from roomlog.core.operation import Operation
 from roomlog.core.pack import decode_pack, encode_pack, read_pack_file, write_pack_file
 from roomlog.core.reauthor import Drop
@@ -167,11 +172,9 @@ class Replica:
 
     def discard(self) -> None:
         """Forget the open edits. Builds the state anew from history."""
-        edits = self._edits
-        if not edits.is_open:
+        if not self._edits.is_open:
             return
-        edits.take()
-        edits.settle_positions(0)
+        self._edits.clear()
         self._drain_changes()
         self._state.clear()
         self._leaves.reset()
@@ -183,54 +186,69 @@ class Replica:
         Raises RoomlogError when there is one head or none: there is nothing to merge.
         """
         self._commit(now_ms, None)
-        if len(self.graph.frontier) < 2:
+        graph = self.graph
+        if len(graph.frontier) < 2:
             raise RoomlogError("fewer than two heads: nothing to merge")
-        clock = next_clock(now_ms, greatest_clock(self.graph, self.graph.frontier))
-        clock = self._merge_down(clock)
-        return self._write(MERGE, clock, self.frontier, [])
+        heads = [graph.id_of(lv) for lv in graph.frontier]
+        nodes: list[Node] = []
+        clock = next_clock(now_ms, greatest_clock(graph, graph.frontier))
+        heads = self._merge_down(heads, clock, nodes)
+        nodes.append(self._node(MERGE, clock + len(nodes), heads, []))
+        self._keep(nodes)
+        return nodes[-1].id
 
     def _commit(self, now_ms: int | None, parents: Sequence[bytes] | None) -> NodeIds:
-        """Write the open edits on ``parents``, or on the frontier when they are None."""
+        """Write the open edits on ``parents``, or on the frontier when they are None.
+
+        All nodes are made and signed before the first one counts: a signer may fail.
+        """
         edits = self._edits
         if not edits.is_open:
             return []
         graph = self.graph
-        clock = next_clock(now_ms, greatest_clock(graph, graph.frontier))
         first = len(graph)
-        if len(graph.frontier) > MAX_PARENTS:
-            clock = self._merge_down(clock)
-            parents = None
-        edits.settle_positions(clock)
-        for segment in edits.take():
-            self._name_items(segment)
-            ids = graph.frontier_ids() if parents is None else parents
-            self._write(CHANGE, clock, ids, segment.operations)
-            self._state.adopt(len(graph) - 1, segment.operations)
-            clock += 1
-            parents = None
-        return [graph.id_of(lv) for lv in range(first, len(graph))]
+        clock = next_clock(now_ms, greatest_clock(graph, graph.frontier))
+        nodes: list[Node] = []
+        if parents is None or len(graph.frontier) > MAX_PARENTS:
+            heads = [graph.id_of(lv) for lv in graph.frontier]
+            parents = self._merge_down(heads, clock, nodes)
+        merges = len(nodes)
+        segments = edits.close()
+        edits.settle_positions(clock + merges)
+        for segment in segments:
+            for reference, lv in segment.references:
+                reference.node = nodes[lv - first].id
+            node = self._node(CHANGE, clock + len(nodes), parents, segment.operations)
+            nodes.append(node)
+            parents = (node.id,)
+        edits.clear()
+        self._keep(nodes)
+        for number, segment in enumerate(segments):
+            self._state.adopt(first + merges + number, segment.operations)
+        return [node.id for node in nodes]
 
-    def _merge_down(self, clock: int) -> int:
-        """Write merges until the frontier has at most 64 heads; the clock that follows."""
-        while len(self.graph.frontier) > MAX_PARENTS:
-            heads = self.graph.frontier[:MAX_PARENTS]
-            self._write(MERGE, clock, [self.graph.id_of(lv) for lv in heads], [])
-            clock += 1
-        return clock
+    def _merge_down(self, heads: Sequence[bytes], clock: int, nodes: Nodes) -> NodeIds:
+        """Add merges to ``nodes``, from ``clock`` on, until at most 64 heads are left; those."""
+        left = [*heads]
+        while len(left) > MAX_PARENTS:
+            merge = self._node(MERGE, clock + len(nodes), left[:MAX_PARENTS], [])
+            nodes.append(merge)
+            left = [*left[MAX_PARENTS:], merge.id]
+        return left
 
-    def _write(
+    def _node(
         self, kind: int, clock: int, parents: Sequence[bytes], operations: Sequence[Operation]
-    ) -> bytes:
-        node = make_node(self._hasher, self.identity, kind, clock, parents, operations)
-        self.graph.add(node.id, node.author, clock, node.parents)
-        self._nodes.append(node)
-        node.forget_operations()
-        return node.id
+    ) -> Node:
+        if clock >= CLOCK_LIMIT:
+            raise ClockExhaustedError(f"clock {clock} is not below {CLOCK_LIMIT}")
+        return make_node(self._hasher, self.identity, kind, clock, parents, operations)
 
-    def _name_items(self, segment: Segment) -> None:
-        """Give references to items of an earlier node of the same commit that node's id."""
-        for reference, lv in segment.references:
-            reference.node = self.graph.id_of(lv)
+    def _keep(self, nodes: Sequence[Node]) -> None:
+        """Take nodes that were just written into the graph."""
+        for node in nodes:
+            self.graph.add(node.id, node.author, node.clock, node.parents)
+            self._nodes.append(node)
+            node.forget_operations()
 
     # History in and out
 
