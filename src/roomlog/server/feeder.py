@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 PAGE_BYTES: Final = 256 * 1024
 """How much is read from the store at once, unless a single pack is longer."""
+FREE_SEARCH_SECONDS: Final = 0.002
+REST_PER_SEARCH: Final = 4
+"""How much longer than it searched the graph a session rests before it may search again."""
 Ranges = list[tuple[int, int]]
 
 
@@ -32,15 +35,23 @@ Ranges = list[tuple[int, int]]
 class _Job:
     """A request {frontier} or {ids} on its way: stretches of seq still to send."""
 
-    __slots__ = ("missing", "ranges", "read", "started")
+    __slots__ = ("is_found", "missing", "ranges", "read", "search_seconds", "started")
 
-    def __init__(
-        self, read: ReadMissing | ReadNodes, ranges: Ranges, missing: tuple[bytes, ...], now: float
-    ) -> None:
+    def __init__(self, read: ReadMissing | ReadNodes, now: float) -> None:
         self.read = read
-        self.ranges = ranges
-        self.missing = missing
         self.started = now
+        self.is_found = False
+        self.ranges: Ranges = []
+        self.missing: tuple[bytes, ...] = ()
+        self.search_seconds = 0.0
+
+    def find(self, room: Room, position: int) -> None:
+        """Look for what to send, once its turn has come."""
+        if isinstance(self.read, ReadMissing):
+            self.ranges = missing_ranges(room, self.read.frontier, position)
+        else:
+            self.ranges, self.missing = named_ranges(room, self.read.ids)
+        self.is_found = True
 
 
 @final
@@ -68,14 +79,7 @@ class Feeder:
 
     def answer(self, read: ReadMissing | ReadNodes) -> None:
         """Answer a request, after those before it."""
-        room, reader = self._place()
-        now = self._connection.hub.monotonic()
-        if isinstance(read, ReadMissing):
-            position = room.head_seq if reader.is_live else reader.position
-            self._jobs.append(_Job(read, missing_ranges(room, read.frontier, position), (), now))
-        else:
-            ranges, missing = named_ranges(room, read.ids)
-            self._jobs.append(_Job(read, ranges, missing, now))
+        self._jobs.append(_Job(read, self._connection.hub.monotonic()))
         self.wake()
 
     def wake(self) -> None:
@@ -184,6 +188,11 @@ class Feeder:
     async def _serve(self, room: Room, reader: Reader, job: _Job) -> None:
         """One read's worth of a request."""
         hub = self._connection.hub
+        position = room.head_seq if reader.is_live else reader.position
+        if not job.is_found:
+            started = hub.monotonic()
+            job.find(room, position)
+            job.search_seconds = hub.monotonic() - started
         if job.ranges:
             await self._writer.drain()
             if self._is_stopped:
@@ -201,11 +210,14 @@ class Feeder:
                 return
             self._send_pages(job.read, pages)
             hub.metrics.catch_up_bytes.inc(sum(len(page.nodes) for page in pages))
+            position = room.head_seq if reader.is_live else reader.position
         if not job.ranges:
             self._jobs.remove(job)
-            position = room.head_seq if reader.is_live else reader.position
             mode = "walk" if isinstance(job.read, ReadMissing) else "ids"
             self._finish(job.read, position, job.missing, mode, job.started)
+            if job.search_seconds > FREE_SEARCH_SECONDS:
+                # Searching held up everybody: this session's next one waits in proportion.
+                await asyncio.sleep(job.search_seconds * REST_PER_SEARCH)
 
     def _finish(
         self, read: Read, position: int, missing: tuple[bytes, ...], mode: str, started: float
