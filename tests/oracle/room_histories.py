@@ -163,7 +163,7 @@ class _Filler:
             item = ItemReference(node_id, number)
         elif self.items and dice < 0.95:
             node_id, number, _ = random.choice(self.items)
-            item = ItemReference(node_id, number + random.choice([0, 0, 1]))
+            item = ItemReference(node_id, number + random.choice([0, 0, 1, 1 << 20, 1 << 62]))
         else:
             item = ItemReference(random.randbytes(32), random.randrange(3))
         dice = random.random()
