@@ -8,6 +8,8 @@ import pytest
 from roomlog.core.errors import InvalidValueError, RoomlogError, UnknownNodeError
 from roomlog.core.node import CHANGE, MERGE, Node, NodeHasher, check_node, make_node
 from roomlog.core.operation import (
+    ItemReference,
+    ListDelete,
     ListInsert,
     ListMove,
     ListUpdate,
@@ -165,6 +167,44 @@ def test_others_nodes_that_build_on_a_refused_one_are_left_out() -> None:
     assert [node.parents for node in rebase.replica.nodes()] == [()]
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_anothers_merge_of_own_nodes_is_left_out_like_any_node_of_others(moves: bool) -> None:
+    ada = Replica("room", ADA)
+    for key in "abc":
+        branch = ada.branch([])
+        branch.counter(key).add(1)
+        branch.commit(NOW_MS)
+    server = Replica("room", BOB)
+    server.add_nodes(list(ada.nodes()))
+    merge = server.merge(NOW_MS)
+    ada.add_nodes([server.node(merge)])
+    ada.counter("after").add(1)
+    ada.commit(NOW_MS)
+    refused = next(iter(ada.nodes())).id
+    rebase = ada.adopt(SERVER_LINEAGE) if moves else ada.without({refused: None})
+    assert rebase.left_out == [merge]
+    kept = {"after": 1, "b": 1, "c": 1} | ({"a": 1} if moves else {})
+    assert rebase.replica.state()["counters"] == kept
+    assert len(rebase.replica.frontier) == 1
+
+
+def test_a_refused_merge_vanishes_and_its_parents_take_its_place() -> None:
+    ada = Replica("room", ADA)
+    for key in "ab":
+        branch = ada.branch([])
+        branch.counter(key).add(1)
+        branch.commit(NOW_MS)
+    heads = ada.frontier
+    merge = ada.merge(NOW_MS)
+    ada.counter("after").add(1)
+    ada.commit(NOW_MS)
+    rebase = ada.without({merge: None})
+    assert rebase.mapping[merge] is None
+    assert merge not in rebase.replica
+    *_, last = rebase.replica.nodes()
+    assert list(last.parents) == heads
+
+
 def test_what_waits_for_its_parents_goes_on_waiting() -> None:
     ada = Replica("room", ADA)
     bob = Replica("room", BOB)
@@ -299,6 +339,25 @@ def test_references_follow_items_whose_operation_index_moves() -> None:
     replica = Replica(ROOM_ID)
     replica.add_nodes(written.nodes)
     assert replica.list("l") == ["B"]
+
+
+@pytest.mark.parametrize("named", [0, 1])
+def test_an_index_that_named_no_item_names_none_afterwards(named: int) -> None:
+    node = node_on(
+        [],
+        MapSet("k", 1),
+        MapSet("k", 2),
+        ListInsert("l", b"\x10", "kept"),
+        ListDelete("l", ItemReference(None, named)),
+        ListUpdate("l", ItemReference(None, 2), "updated"),
+    )
+    unchanged = reauthor([node], LINEAGE, {}, signer=ADA)
+    assert unchanged.nodes == [node]
+    written = reauthor([node], LINEAGE, {node.id: [0]}, signer=ADA)
+    assert written.dropped == [(node.id, 0), (node.id, 3)]
+    replica = Replica(ROOM_ID, ADA, LINEAGE)
+    assert not replica.add_nodes(written.nodes, verify=False).rejected
+    assert replica.list("l") == ["updated"]
 
 
 def test_a_delete_never_takes_more_than_it_did() -> None:

@@ -32,7 +32,7 @@ from roomlog.core.state import TieBreak
 _NO_OPERATIONS: Final[frozenset[int]] = frozenset()
 
 Drop = Mapping[bytes, Collection[int] | None]
-"""Operation indexes to drop by node id; None drops all of a node's."""
+"""Operation indexes to drop by node id; None drops all of a node's, and the node of a merge."""
 
 
 @final
@@ -169,7 +169,10 @@ class _Reauthoring:
     def _rewrite(self, node: Node) -> None:
         parents, parents_changed = self._parents_of(node)
         operations, operations_changed = self._operations_of(node)
-        keep = len(parents) >= 2 if node.kind == MERGE else bool(operations)
+        if node.kind == MERGE:
+            keep = len(parents) >= 2 and self._drop.get(node.id, _NO_OPERATIONS) is not None
+        else:
+            keep = bool(operations)
         if not keep:
             self._result.mapping[node.id] = None
             self._in_place[node.id] = parents
@@ -262,6 +265,14 @@ class _Reauthoring:
                 self._inserts[node.id, index] = len(operations)
             elif isinstance(operation, ListMove | ListUpdate | ListDelete):
                 item = self._item_of(node, operation.item)
+                if (
+                    changed
+                    and item is not None
+                    and item.node is None
+                    and (node.id, operation.item.operation_index) not in self._inserts
+                ):
+                    # It names no insert, and its index could come to name one.
+                    item = None
                 if item is None:
                     self._gone(node, index, operation)
                     changed = True
