@@ -227,6 +227,21 @@ def test_json_logs_are_one_object_a_line_with_the_traceback_of_faults() -> None:
     assert second["exception"][0]["exc_type"] == "RuntimeError"
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_tracebacks_show_no_local_variables(log_format: str) -> None:
+    stream = io.StringIO()
+
+    def fail(secret: str) -> None:
+        raise RuntimeError("a bug")
+
+    try:
+        fail("what a user " + "wrote")
+    except RuntimeError as error:
+        make_log(log_format, "info", stream).error("internal fault", exc_info=error)
+    assert "a bug" in stream.getvalue()
+    assert "what a user wrote" not in stream.getvalue()
+
+
 def test_automatic_logs_are_json_unless_on_a_terminal() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

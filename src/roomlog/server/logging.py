@@ -33,10 +33,17 @@ def make_log(log_format: str, log_level: str, stream: TextIO | None = None) -> L
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if is_console:
-        processors.append(structlog.dev.ConsoleRenderer(colors=target.isatty()))
+        processors.append(
+            structlog.dev.ConsoleRenderer(
+                colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        )
     else:
         processors += [
-            structlog.processors.dict_tracebacks,
+            # Local variables hold what users wrote, and keys: tracebacks go without them.
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(default=repr),
         ]
     logger = structlog.wrap_logger(
