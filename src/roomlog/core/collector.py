@@ -1,6 +1,6 @@
 """Pausing the cycle collector while many small objects without cycles are made.
 
-Decoding a pack makes thousands of objects that live until the pack is merged. The collector would
+Decoding nodes makes thousands of objects that live until the nodes are merged. The collector would
 visit all of them again and again, for half of the time that a large import takes, to find nothing.
 """
 
@@ -10,7 +10,8 @@ import gc
 def pause_collector() -> bool:
     """Stop automatic collection; whether it had been running. Give that to `resume_collector`.
 
-    Only around work that is bounded in size: what other threads drop in cycles waits meanwhile.
+    Only around work that makes no cycles and waits for nothing: what other threads drop in cycles
+    stays meanwhile.
     """
     if not gc.isenabled():
         return False

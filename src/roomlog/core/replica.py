@@ -375,10 +375,14 @@ class Replica:
 
     def _apply(self, state: State, lvs: Sequence[int]) -> None:
         """Take nodes of this graph into ``state`` together; their parsed form is not kept."""
-        nodes = [self._nodes[lv] for lv in lvs]
-        state.apply_batch(lvs, [node.operations() for node in nodes])
-        for node in nodes:
-            node.forget_operations()
+        was_running = pause_collector()
+        try:
+            nodes = [self._nodes[lv] for lv in lvs]
+            state.apply_batch(lvs, [node.operations() for node in nodes])
+            for node in nodes:
+                node.forget_operations()
+        finally:
+            resume_collector(was_running)
 
     # Other versions
 
