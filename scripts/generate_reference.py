@@ -6,7 +6,9 @@ python scripts/generate_reference.py --check    exit 1 if a page differs from th
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -40,8 +42,9 @@ def messages_page() -> str:
     """Every message with its fields."""
     parts = [
         "# Messages",
-        "Bytes are binary in MessagePack and padded base64 in JSON. Unknown fields are ignored. "
-        "A field that is not required may be left out.",
+        "Bytes are binary in MessagePack, and base64 with padding (RFC 4648, section 4) in JSON; "
+        "so are bytes within `detail`. Unknown fields are ignored. A field that is not required "
+        "may be left out.",
     ]
     for title, group in (
         ("From client to server", CLIENT_MESSAGES),
@@ -51,11 +54,17 @@ def messages_page() -> str:
         for message in group:
             parts.append(f"### {message.__struct_config__.tag}")
             parts.append(summary(message))
+            meanings = field_comments(message)
             parts.append(
                 table(
-                    ("field", "type", "required"),
+                    ("field", "type", "required", "meaning"),
                     [
-                        (f"`{name}`", field["type"], "yes" if field["required"] else "")
+                        (
+                            f"`{name}`",
+                            field["type"],
+                            "yes" if field["required"] else "",
+                            meanings[name],
+                        )
                         for name, field in own_fields_last(message)
                     ],
                 )
@@ -277,6 +286,23 @@ def summary(documented: type) -> str:
     """The first paragraph of a docstring, on one line."""
     text = inspect.cleandoc(documented.__doc__ or "")
     return " ".join(text.split("\n\n")[0].split())
+
+
+def field_comments(message: type[Message]) -> dict[str, str]:
+    """The strings under the fields of a message, by the fields' names on the wire."""
+    found: dict[str, str] = {}
+    for owner in (Message, message):
+        names = dict(zip(owner.__struct_fields__, owner.__struct_encode_fields__, strict=True))
+        (declared,) = ast.parse(inspect.getsource(owner)).body
+        assert isinstance(declared, ast.ClassDef)
+        for field, comment in itertools.pairwise(declared.body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(comment, ast.Expr)
+            ):
+                found[names[field.target.id]] = ast.literal_eval(comment.value)
+    return found
 
 
 def attribute_comment(owner: type, name: str) -> str:

@@ -98,14 +98,12 @@ class Wire:
         cursor: Cursor | None = None,
         frontier: Sequence[bytes] = (),
         pending: Pending | None = None,
-        other_origins: Sequence[str] = (),
     ) -> None:
         self.codec = codec
         self.signer = signer
         self.session = ClientSession(
             room_id="demo",
             origin=ORIGIN,
-            other_origins=other_origins,
             nonce=b"c" * 32,
             signer=signer,
             codec=codec,
@@ -227,6 +225,7 @@ def test_the_hello_proves_the_key_for_the_dialled_origin(codec: Codec) -> None:
     assert hello.proof is not None
     assert check_hello_proof(ADA.public_key, wire.transcript(), hello.proof)
     assert not check_hello_proof(ADA.public_key, wire.transcript("wss://evil"), hello.proof)
+    assert hello.origin == ORIGIN
     assert hello.lineage is None
     assert hello.pending == Pending(nodes=3, bytes=9)
     assert wire.session.phase is Phase.AWAIT_WELCOME
@@ -241,11 +240,12 @@ def test_the_hello_proves_the_key_for_the_dialled_origin(codec: Codec) -> None:
     assert wire.session.cursor is None
 
 
-def test_an_anonymous_hello_has_no_proof_and_may_meet_another_name_of_the_place() -> None:
-    for origin, is_proven in (("wss://alias", True), ("wss://stranger", False)):
-        wire = Wire(signer=None, other_origins=["wss://alias"])
+def test_an_anonymous_hello_has_no_proof_and_reports_a_welcome_it_cannot_check() -> None:
+    for origin, is_proven in ((ORIGIN, True), ("wss://stranger", False)):
+        wire = Wire(signer=None)
         hello = wire.challenge()
         assert hello.pubkey is None
+        assert hello.origin == ORIGIN
         assert hello.proof is None
         (opened,) = wire.give(wire.welcome_message(origin=origin))
         assert isinstance(opened, Opened)

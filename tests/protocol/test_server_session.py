@@ -83,7 +83,51 @@ def test_any_of_the_servers_origins_may_have_been_dialled() -> None:
         assert driver.session.state is State.OPEN
 
 
-def test_an_anonymous_session_is_welcomed_under_the_first_origin_and_creates_nothing() -> None:
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_t55_a_named_origin_is_the_only_one_a_proof_is_checked_for(origin: str) -> None:
+    for said in ORIGINS:
+        driver = Driver()
+        driver.session.start(0)
+        hello = driver.hello(origin=origin)
+        hello.origin = said
+        effects = driver.say(hello)
+        if said == origin:
+            assert effects == [OpenRoom("room", may_create=True)]
+        else:
+            assert error_of(driver, effects).reject_class == "proof_invalid"
+            assert code_of(effects) == 4003
+
+
+def test_t55_a_named_origin_that_is_not_the_servers_is_refused_whatever_the_proof() -> None:
+    for signed in ("wss://look-alike.example", ORIGINS[0]):
+        driver = Driver()
+        driver.session.start(0)
+        hello = driver.hello(origin=signed)
+        hello.origin = "wss://look-alike.example"
+        error = error_of(driver, driver.say(hello))
+        assert error.reject_class == "proof_invalid"
+        assert error.detail == {"origins": list(ORIGINS)}
+
+
+@pytest.mark.parametrize(
+    ("said", "signed"),
+    [(ORIGINS[0], ORIGINS[0]), (ORIGINS[1], ORIGINS[1]), ("wss://elsewhere", ORIGINS[0])],
+)
+def test_an_anonymous_welcome_is_signed_for_the_named_origin_if_the_server_has_it(
+    said: str, signed: str
+) -> None:
+    driver = Driver()
+    driver.session.start(0)
+    hello = driver.hello(identity=None, origin=signed)
+    hello.origin = said
+    driver.say(hello)
+    (welcome,) = driver.messages(driver.session.room_opened(driver.facts, 0))
+    assert isinstance(welcome, messages.Welcome)
+    payload = welcome_payload(driver.handshake, lineage=LINEAGE, epoch=EPOCH, seq=0, frontier=[])
+    assert check_welcome(SERVER.public_key, payload, welcome.signature)
+
+
+def test_an_anonymous_session_without_an_origin_gets_the_first_and_creates_nothing() -> None:
     driver = Driver()
     driver.session.start(0)
     hello = driver.hello(identity=None)

@@ -112,6 +112,7 @@ class LoadSession:
         return Hello(
             proto=1,
             nonce=nonce,
+            origin=self._address.origin,
             pubkey=None if identity is None else identity.public_key,
             proof=proof,
             client=Software(name="roomlog-loadtest"),

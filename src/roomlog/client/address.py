@@ -9,7 +9,6 @@ from roomlog.core.errors import InvalidValueError
 
 _SCHEMES: Final = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 @final
@@ -39,12 +38,6 @@ class Address:
         suffix = "" if port in (None, _DEFAULT_PORTS[scheme]) else f":{port}"
         self.origin = f"{scheme}://{host}{suffix}"
         """What the client dials, as the handshake signs it."""
-        self.other_origins: tuple[str, ...] = ()
-        """Other names of the same place: a loopback address has several."""
-        if host in _LOOPBACK:
-            self.other_origins = tuple(
-                f"{scheme}://{name}{suffix}" for name in _LOOPBACK if name != host
-            )
         self._path = parts.path.rstrip("/")
 
     def room_url(self, room_id: str) -> str:

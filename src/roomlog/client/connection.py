@@ -247,7 +247,6 @@ class Connection:
         return ClientSession(
             room_id=engine.replica.room_id,
             origin=self._address.origin,
-            other_origins=self._address.other_origins,
             nonce=secrets.token_bytes(NONCE_BYTES),
             signer=identity,
             codec=self._codec,

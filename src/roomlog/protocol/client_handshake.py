@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, final
 
 from roomlog.core.reject import Reject, RejectClass
@@ -26,7 +25,6 @@ class ClientHandshake:
         *,
         room_id: str,
         origin: str,
-        other_origins: Sequence[str],
         nonce: bytes,
         signer: Signer | None,
         codec: Codec,
@@ -39,7 +37,6 @@ class ClientHandshake:
     ) -> None:
         self._room_id = room_id
         self._origin = origin
-        self._other_origins = tuple(other_origins)
         self._nonce = nonce
         self._signer = signer
         self._codec = codec
@@ -87,8 +84,9 @@ class ClientHandshake:
         return Hello(
             proto=PROTOCOL_VERSION,
             nonce=self._nonce,
+            origin=self._origin,
             pubkey=None if signer is None else signer.public_key,
-            proof=None if signer is None else hello_proof(signer, self._transcript(self._origin)),
+            proof=None if signer is None else hello_proof(signer, self._transcript()),
             label=self._label,
             client=self._software,
             caps=own_offer(self._limits),
@@ -129,26 +127,20 @@ class ClientHandshake:
         return is_proven
 
     def _is_proven(self, welcome: Welcome) -> bool:
-        origins = [self._origin]
-        if self._signer is None:
-            origins += self._other_origins
-        for origin in origins:
-            payload = welcome_payload(
-                self._transcript(origin),
-                lineage=welcome.lineage,
-                epoch=welcome.epoch,
-                seq=welcome.seq,
-                frontier=welcome.frontier,
-            )
-            if check_welcome(self.challenge.server_pubkey, payload, welcome.signature):
-                return True
-        return False
+        payload = welcome_payload(
+            self._transcript(),
+            lineage=welcome.lineage,
+            epoch=welcome.epoch,
+            seq=welcome.seq,
+            frontier=welcome.frontier,
+        )
+        return check_welcome(self.challenge.server_pubkey, payload, welcome.signature)
 
-    def _transcript(self, origin: str) -> bytes:
+    def _transcript(self) -> bytes:
         return transcript(
             server_nonce=self.challenge.nonce,
             client_nonce=self._nonce,
-            origin=origin,
+            origin=self._origin,
             room_id=self._room_id,
             subprotocol=self._codec.subprotocol,
             server_key=self.challenge.server_pubkey,

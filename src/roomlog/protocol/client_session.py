@@ -6,7 +6,7 @@ fault, what a newer server may send is passed over. It knows no sockets, clocks 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
 from typing import Any, Final, final
 
@@ -69,10 +69,9 @@ class Phase(Enum):
 class ClientSession:
     """One session of one room.
 
-    `origin` is what was dialled, as `ws://host[:port]`; `other_origins` are names of the same
-    place that an anonymous session may accept. `lineage`, `cursor` and `frontier` say what the
-    client holds of the room's log; all absent for one that has never met the room. `pending` is
-    the backlog it brings. `nonce` is 32 random bytes.
+    `origin` is what was dialled, as `ws://host[:port]`. `lineage`, `cursor` and `frontier` say what
+    the client holds of the room's log; all absent for one that has never met the room. `pending`
+    is the backlog it brings. `nonce` is 32 random bytes.
     """
 
     def __init__(
@@ -83,7 +82,6 @@ class ClientSession:
         nonce: bytes,
         signer: Signer | None = None,
         codec: Codec = Codec.MSGPACK,
-        other_origins: Sequence[str] = (),
         pinned_key: bytes | None = None,
         lineage: bytes | None = None,
         cursor: Cursor | None = None,
@@ -105,7 +103,6 @@ class ClientSession:
         self._handshake = ClientHandshake(
             room_id=room_id,
             origin=origin,
-            other_origins=other_origins,
             nonce=nonce,
             signer=signer,
             codec=codec,

@@ -71,7 +71,11 @@ class Greeting:
         )
 
     def judge(self, hello: Hello) -> bytes:
-        """The transcript under which `hello` holds.
+        """The transcript under which `hello` holds, and that the welcome signs.
+
+        An origin that the hello names is the only one that is tried, and only if it is one of this
+        server's. An anonymous hello proves nothing, so a strange or missing origin refuses none:
+        its welcome is signed for the first origin, and the client sees that it cannot check it.
 
         Raises `Reject`: unsupported_protocol, proof_missing, proof_invalid.
         """
@@ -81,11 +85,14 @@ class Greeting:
                 "no protocol version in common",
                 {"protos": [PROTOCOL_VERSION]},
             )
+        origins = self._origins
+        if hello.origin is not None:
+            origins = (hello.origin,) if hello.origin in origins else ()
         if hello.pubkey is None:
-            return self._transcript(hello, self._origins[0])
+            return self._transcript(hello, (origins or self._origins)[0])
         if hello.proof is None:
             raise Reject(RejectClass.PROOF_MISSING, "a public key needs a proof")
-        for origin in self._origins:
+        for origin in origins:
             handshake = self._transcript(hello, origin)
             if check_hello_proof(hello.pubkey, handshake, hello.proof):
                 return handshake

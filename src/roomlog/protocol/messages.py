@@ -19,6 +19,7 @@ Lineage = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Epoch = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Ref = Annotated[str, Meta(min_length=1, max_length=64)]
 Label = Annotated[str, Meta(max_length=128)]
+Dialled = Annotated[str, Meta(max_length=512)]
 ShortText = Annotated[str, Meta(max_length=128)]
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -29,7 +30,9 @@ class Message(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True
     """What all messages have."""
 
     ref: Ref | None = None
+    """Chosen by whoever asks, echoed by every answer."""
     room: str | None = None
+    """Reserved for several rooms on one socket; ignored, but set in `welcome`."""
 
 
 class Software(msgspec.Struct, kw_only=True):
@@ -75,40 +78,62 @@ class Hello(Message, tag="hello"):
     """Who the client is, what it proves, and what it already holds."""
 
     proto: int
+    """The protocol version: one of `challenge.protos`."""
     nonce: Nonce
+    """Random, new for every session."""
+    origin: Dialled | None = None
+    """What the client dialled, as in the transcript; the server then tries no other."""
     pubkey: PublicKey | None = None
+    """The client's key; without it the session only reads."""
     proof: Signature | None = None
+    """Its signature over the transcript; required with `pubkey`."""
     label: Label = ""
+    """A name for this device or process; signed, shown to nobody yet."""
     peer_type: ShortText = ""
+    """What kind of participant this is; recorded by nobody yet."""
     client: Software | None = None
+    """Name and version of the client's software."""
     caps: dict[str, object] = {}
+    """The capabilities it offers."""
     token: str | None = None
+    """Reserved for rooms that ask for one; signed."""
     lineage: Lineage | None = None
+    """The room's, once the client has met the room."""
     cursor: Cursor | None = None
+    """Up to where it durably holds the log; goes with `frontier`."""
     frontier: Frontier = []
+    """Heads of the admitted nodes it holds."""
     pending: Pending | None = None
+    """What it holds that was never acknowledged and will be pushed."""
 
 
 class PushPack(Message, tag="pack"):
     """Nodes of the session's own author, in topological order."""
 
     lineage: Lineage
+    """That of the welcome."""
     nodes: bytes
+    """One pack, with signatures and bodies."""
 
 
 class Request(Message, tag="request"):
     """Asks for history: exactly one of `after`, `frontier`, `ids`."""
 
     after: After | None = None
+    """Everything later than this seq; only one such request at a time."""
     frontier: Frontier | None = None
+    """Everything that is not in the history of these."""
     ids: Frontier | None = None
+    """These nodes."""
     page: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    """Most nodes in one answering pack; 1,024 if not given."""
 
 
 class Ping(Message, tag="ping"):
     """Answered by `pong` with the head of the durable log."""
 
     t: int = 0
+    """Any integer; echoed."""
 
 
 ClientMessage = Hello | PushPack | Request | Ping
@@ -120,9 +145,13 @@ class Challenge(Message, tag="challenge"):
     """The first message of every session."""
 
     nonce: Nonce
+    """Random, new for every session."""
     server_pubkey: PublicKey
+    """The key that signs the welcome; pinned by the client."""
     protos: list[int]
+    """The protocol versions it speaks."""
     server: Software
+    """Name and version of the server's software."""
 
 
 CatchUp = Literal["none", "cursor", "cut", "walk", "snapshot"]
@@ -132,66 +161,97 @@ class Welcome(Message, tag="welcome"):
     """The session is open; everything after `seq` will be relayed."""
 
     proto: int
+    """The protocol version of this session."""
     room: str
+    """The room's id."""
     lineage: Lineage
+    """The room's: the key of all node ids."""
     epoch: Epoch
+    """Names the numbering of the log."""
     seq: Sequence
+    """The head of the durable log, 0 while it is empty."""
     frontier: list[NodeId]
+    """The heads of the durable log, ascending."""
     caps: dict[str, object]
+    """The capabilities both sides have."""
     limits: dict[str, int]
+    """What the server enforces, by the keys of its configuration."""
     credit: CreditTotals
+    """What may be pushed from now on."""
     session: str
+    """Names the session in the server's logs."""
     catch_up: str
+    """`none`, `cursor` or `walk`: what to request next."""
     signature: Signature
+    """The server's, over the transcript and the facts above."""
 
 
 class Credit(Message, tag="credit"):
     """Raises what may be pushed; totals since welcome."""
 
     nodes: Count
+    """Nodes in all packs."""
     bytes: Count
+    """Bytes of `pack.nodes` in all packs."""
 
 
 class Pack(Message, tag="pack"):
     """Admitted nodes with contiguous seq, in the order of the log."""
 
     lineage: Lineage
+    """That of the welcome."""
     nodes: bytes
+    """One pack, with signatures and bodies, in either layout."""
     from_seq: Sequence
+    """The seq of its first node."""
     to_seq: Sequence
+    """The seq of its last node."""
 
 
 class RejectedNode(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One refused node of a pack."""
 
     id: NodeId
+    """The refused node."""
     reject_class: str = msgspec.field(name="class")
+    """Why."""
     detail: dict[str, object] = {}
+    """For people and logs; `root_class` is the one entry with a fixed meaning."""
     root: NodeId | None = None
+    """With `ancestor_refused`: the node whose refusal caused this one."""
 
 
 class PackAck(Message, tag="pack-ack"):
     """What became of one pushed pack; sent after the commit's fsync."""
 
     from_seq: Sequence = 0
+    """The seq of the first newly admitted node, 0 when there is none."""
     to_seq: Sequence = 0
+    """The seq of the last one."""
     duplicates: list[tuple[int, int]] = []
+    """Nodes that were in the log already: index in the pack, from 0, and seq."""
     rejected: list[RejectedNode] = []
+    """Nodes that were not taken; the others of the pack stand."""
     credit: CreditTotals | None = None
+    """New totals."""
 
 
 class Pong(Message, tag="pong"):
     """Answer to `ping`."""
 
     seq: Sequence
+    """The head of the durable log when the ping was read."""
     t: int = 0
+    """That of the ping."""
 
 
 class RequestEnd(Message, tag="request-end"):
     """A request is answered in full; `seq` is the session's reading position."""
 
     seq: Sequence
+    """The session's reading position."""
     missing: list[NodeId] = []
+    """With `ids`: those that are not in the log."""
 
 
 class Drain(msgspec.Struct, kw_only=True):
@@ -218,19 +278,28 @@ class Notice(Message, tag="notice"):
     """News about the service; at least one field is set."""
 
     drain: Drain | None = None
+    """The server will close within `deadline_ms`; come back after `retry_after_ms`."""
     deprecation: Deprecation | None = None
+    """Something the client uses will go."""
     moved: Moved | None = None
+    """The room is served elsewhere."""
 
 
 class Error(Message, tag="error"):
     """A refusal, or a fault of the server; never answered."""
 
     reject_class: str = msgspec.field(name="class")
+    """One of the reject classes."""
     message: str
+    """For people."""
     kind: str
+    """The kind of the class: what to do if the class is not known."""
     retry_after_ms: int | None = None
+    """Not before."""
     detail: dict[str, object] = {}
+    """For people and logs: what was wrong where."""
     incident: str | None = None
+    """With a fault of the server: what its log calls it."""
 
 
 ServerMessage = Challenge | Welcome | Credit | Pack | PackAck | Pong | RequestEnd | Notice | Error
