@@ -129,13 +129,17 @@ async def test_a_document_follows_its_server_through_a_drain() -> None:
     port = free_port()
     url = f"ws://127.0.0.1:{port}"
     async with at(url, ADA, close_timeout_s=0) as ada:
-        async with Service(server_config(port), identity=SERVER):
+        async with Service(
+            server_config(port, drain_retry_after_ms=20, drain_spread_ms=1), identity=SERVER
+        ):
             ada.map("m")["a"] = 1
             await ada.synced(LIMIT_S)
         await phase_of(ada, Phase.OFFLINE)
         assert isinstance(ada.status.problem, errors.ConnectionStoppedError)
         # The store was in memory: the room is gone, and the client keeps what it has.
-        async with Service(server_config(port), identity=SERVER):
+        async with Service(
+            server_config(port, drain_retry_after_ms=20, drain_spread_ms=1), identity=SERVER
+        ):
             with pytest.raises(errors.ConnectionStoppedError) as stopped:
                 await ada.synced(LIMIT_S)
             assert stopped.value.reject_class == "room_not_found"
