@@ -1,8 +1,10 @@
 """Conflict events: who lost to whom, and when it is settled."""
 
 from roomlog.core.crdt.map import BlobReference
+from roomlog.core.operation import MapSet
 from roomlog.core.replica import Replica
 from roomlog.identity import Identity
+from tests.core.building import change
 
 ADA = Identity.from_seed(bytes(32))
 BOB = Identity.from_seed(bytes([1]) * 32)
@@ -95,3 +97,17 @@ def test_three_concurrent_writers_leave_two_losers_in_order() -> None:
         ada.import_pack(other.export())
     (conflict,) = ada.conflicts()
     assert [conflict.winner.value, *(write.value for write in conflict.losers)] == [2, 1, 0]
+
+
+def test_t62_thousands_of_concurrent_writes_are_told_in_the_order_of_their_stamps() -> None:
+    replica = Replica("room", ADA)
+    nodes = [
+        change(MapSet("k", number), author=number % 3, clock=1 + number // 6)
+        for number in range(3000)
+    ]
+    replica.add_nodes(nodes, verify=False)
+    (conflict,) = replica.conflicts()
+    writes = [conflict.winner, *conflict.losers]
+    stamps = [(write.clock, write.author, write.node_id) for write in writes]
+    assert stamps == sorted([(node.clock, node.author, node.id) for node in nodes], reverse=True)
+    assert replica.state()["maps"]["k"] == conflict.winner.value

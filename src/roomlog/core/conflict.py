@@ -5,6 +5,7 @@ greatest stamp is what everybody sees and the others are losers; the next write 
 them all settles it.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, final
 
@@ -21,7 +22,6 @@ from roomlog.core.operation import (
     MapSetBlob,
     Operation,
 )
-from roomlog.core.stamp import wins
 from roomlog.core.state import State
 
 MAP_REGISTER: Final = "map"
@@ -164,22 +164,15 @@ def _unresolved(
     heads = graph.heads_of(history.lvs)
     if len(heads) < 2:
         return []
-    # Few heads: selecting the greatest again and again needs no key object for the stamp.
-    ordered: list[Write] = []
-    while heads:
-        greatest = heads[0]
-        for lv in heads[1:]:
-            if wins(graph, lv, 0, greatest, 0):
-                greatest = lv
-        heads.remove(greatest)
-        ordered.append(_write(graph, operations, history, greatest))
-    return ordered
+    stamps = [(graph.clock_of(lv), graph.author_of(lv), graph.id_of(lv), lv) for lv in heads]
+    stamps.sort(reverse=True)
+    return [_write(graph, operations, history, stamp[3]) for stamp in stamps]
 
 
 def _write(
     graph: Graph, operations: Sequence[Sequence[Operation]], history: _History, lv: int
 ) -> Write:
-    index = history.indexes[history.lvs.index(lv)]
+    index = history.indexes[bisect_left(history.lvs, lv)]
     operation = operations[lv][index]
     value: object = None
     if isinstance(operation, MapSet | ListUpdate):
