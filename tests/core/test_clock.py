@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from roomlog.core.clock import CLOCK_LIMIT, UNITS_PER_MS, clock_to_ms, is_ahead, next_clock
-from roomlog.core.errors import ClockExhaustedError
+from roomlog.core.errors import ClockExhaustedError, InvalidTypeError
+from roomlog.core.replica import Replica
+from tests.core.building import AUTHORS
 
 
 def test_the_wall_clock_counts_when_it_is_ahead_of_the_parents() -> None:
@@ -46,3 +48,13 @@ def test_ahead_is_only_what_is_beyond_both_skew_and_parents() -> None:
     assert is_ahead(edge + 1, -1, 1_000, 5)
     assert not is_ahead(edge + 1, edge, 1_000, 5)
     assert is_ahead(edge + 2, edge, 1_000, 5)
+
+
+@pytest.mark.parametrize("now_ms", [1.5, float("nan"), float("inf"), "1"])
+def test_a_time_that_is_no_integer_is_told_so_and_loses_no_edit(now_ms: object) -> None:
+    replica = Replica("room", AUTHORS[0])
+    replica.text("t").append("kept")
+    with pytest.raises(InvalidTypeError, match="now_ms"):
+        replica.commit(now_ms)  # type: ignore[arg-type]
+    assert len(replica.commit(1)) == 1
+    assert str(replica.text("t")) == "kept"

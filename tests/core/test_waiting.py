@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 
+from roomlog.core import canonical
 from roomlog.core.node import Node
+from roomlog.core.replica import Replica
 from roomlog.core.waiting import WaitingNodes
 from tests.core.building import index_id, random_parents, raw_node
 
@@ -107,3 +110,28 @@ def test_a_refused_node_takes_its_descendants_with_it_and_nothing_else() -> None
 def test_a_node_that_misses_nothing_is_the_callers_error() -> None:
     with pytest.raises(ValueError, match="misses nothing"):
         WaitingNodes().add(raw_node(b""), [])
+
+
+def test_what_waits_takes_about_the_memory_that_is_counted() -> None:
+    source = random.Random(1)
+    operations = [[2, "k"]] * 2000
+    body = canonical.encode(operations)
+    nodes = [
+        change_of_bytes(body if index % 2 else b"\x91\x92\x02\xa1k", source) for index in range(200)
+    ]
+    waiting = WaitingNodes()
+    replica = Replica("room", waiting=waiting)
+    tracemalloc.start()
+    try:
+        result = replica.add_nodes(nodes, verify=False)
+        del result
+        memory_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(waiting) == 200
+    assert memory_bytes < 1.5 * waiting.size_bytes
+
+
+def change_of_bytes(body: bytes, source: random.Random) -> Node:
+    """A node that lacks 64 parents which no other lacks."""
+    return raw_node(body, parents=sorted(source.randbytes(32) for _ in range(64)))

@@ -5,7 +5,7 @@ The counter lets a causal chain run 2,048 nodes a millisecond without leaving th
 
 from typing import Final
 
-from roomlog.core.errors import ClockExhaustedError
+from roomlog.core.errors import ClockExhaustedError, InvalidTypeError
 
 UNITS_PER_MS: Final = 2048
 CLOCK_LIMIT: Final = (1 << 53) - (1 << 32)
@@ -18,8 +18,11 @@ def next_clock(now_ms: int | None, greatest_parent_clock: int) -> int:
     ``now_ms`` is the wall clock in milliseconds since 1970, or None to follow the parents alone.
     ``greatest_parent_clock`` is -1 when there are no parents.
 
-    Raises `ClockExhaustedError` when no valid clock is left.
+    Raises `ClockExhaustedError` when no valid clock is left, `InvalidTypeError` for a time that is
+    no integer.
     """
+    if now_ms is not None and not isinstance(now_ms, int):
+        raise InvalidTypeError(f"now_ms: whole milliseconds as an int, not {now_ms!r}")
     clock = greatest_parent_clock + 1
     if now_ms is not None and now_ms * UNITS_PER_MS > clock:
         clock = now_ms * UNITS_PER_MS

@@ -128,7 +128,9 @@ class Intake:
             if verify:
                 check_signature(node)
             if missing is not None:
-                # Only what is verified may wait: a forged copy would keep the true one out.
+                # Only what is verified may wait: a forged copy would keep the true one out. It
+                # waits as bytes, which are what the waiting place counts.
+                node.forget_operations()
                 if not self._waiting.add(node, missing):
                     raise Reject(RejectClass.QUEUE_FULL, "too many nodes wait for parents")
                 result.waiting.append(node_id)

@@ -7,12 +7,14 @@ from roomlog.core.node import Node
 
 DEFAULT_MAX_NODES: Final = 65_536
 DEFAULT_MAX_BYTES: Final = 64 * 1024 * 1024
-_NODE_OVERHEAD_BYTES: Final = 256
+_NODE_OVERHEAD_BYTES: Final = 512
+_PARENT_OVERHEAD_BYTES: Final = 384
+"""An awaited id has a set of its own: objects, not bytes, are what waiting nodes mostly are."""
 
 
 @final
 class WaitingNodes:
-    """Nodes by what they wait for. Bounded by count and by bytes of body and parents."""
+    """Nodes by what they wait for. Bounded by count, and by the memory of body and parents."""
 
     def __init__(
         self, max_nodes: int = DEFAULT_MAX_NODES, max_bytes: int = DEFAULT_MAX_BYTES
@@ -114,4 +116,5 @@ class WaitingNodes:
 
 def _size_bytes(node: Node) -> int:
     body = node.body
-    return _NODE_OVERHEAD_BYTES + 32 * len(node.parents) + (0 if body is None else len(body))
+    size_bytes = _NODE_OVERHEAD_BYTES + _PARENT_OVERHEAD_BYTES * len(node.parents)
+    return size_bytes + (0 if body is None else len(body))
