@@ -38,10 +38,10 @@ class Device:
 
     def edit_map(self) -> None:
         random = self.random
-        prefix = random.choice(["", "m", "m/n"])
+        prefix = random.choice(["", "m", "n"])
         handle = self.replica.map(prefix)
         model: dict[str, Any] = dict(handle.items())
-        key = random.choice(["a", "b", "é"])
+        key = random.choice(["a", "b", "é"] if prefix else ["a", "m/a", "n/o/p"])
         dice = random.random()
         if dice < 0.5:
             value = random.choice(_VALUES)

@@ -49,17 +49,28 @@ def test_a_path_is_1_to_512_bytes_without_empty_segments(ada: Replica, key: str)
             ada.map(key)
 
 
+def test_a_handle_is_for_one_path_segment(ada: Replica) -> None:
+    for make in (ada.map, ada.counter, ada.list, ada.text):
+        with pytest.raises(ValueError, match="not one path segment"):
+            make("a/b")
+    with pytest.raises(ValueError, match="not one path segment"):
+        ada.map("a")["b/c"] = 1
+    ada.map("")["a/b/c"] = 1
+    assert ada.map("").to_dict() == {"a/b/c": 1}
+
+
 def test_prefix_and_key_together_are_a_path(ada: Replica) -> None:
     ada.map("a")["b"] = 1
-    ada.map("a/c")["d"] = 2
-    ada.map("")["a/c/e"] = 3
+    ada.map("c")["d"] = 2
+    ada.map("")["c/e"] = 3
+    ada.map("")["c/e/f"] = 5
     ada.map("")["top"] = 4
-    assert ada.map("").to_dict() == {"a/b": 1, "a/c/d": 2, "a/c/e": 3, "top": 4}
+    assert ada.map("").to_dict() == {"a/b": 1, "c/d": 2, "c/e": 3, "c/e/f": 5, "top": 4}
     assert ada.map("a").to_dict() == {"b": 1}
-    assert ada.map("a/c").keys() == ["d", "e"]
-    assert ada.map("a/c").values() == [2, 3]
+    assert ada.map("c").keys() == ["d", "e"]
+    assert ada.map("c").values() == [2, 3]
     assert ada.map("absent").items() == []
-    assert (len(ada.map("")), len(ada.map("a")), len(ada.map("absent"))) == (4, 1, 0)
+    assert (len(ada.map("")), len(ada.map("a")), len(ada.map("absent"))) == (5, 1, 0)
     with pytest.raises(ValueError, match="key"):
         ada.map("x" * 500)["y" * 20] = 1
 

@@ -414,7 +414,7 @@ def test_t17_own_edits_are_committed_before_an_import_and_then_seen_by_all() -> 
 def test_t3_no_key_inside_a_node_does_anything_special() -> None:
     ada = Replica("room", ADA)
     bob = Replica("room", BOB)
-    for key in ("__system", "system/policy", ".roomlog", "$admin", "policy", "__import__"):
+    for key in ("__system", "system:policy", ".roomlog", "$admin", "policy", "__import__"):
         ada.map("")[key] = {"allow": "*"}
         ada.text(key).append("x")
         ada.list(key).append(1)

@@ -217,19 +217,19 @@ class Document:
         return self._transaction_token in _transactions.get()
 
     def map(self, prefix: str) -> DocumentMap:
-        """The map below a path prefix: `doc.map("users")["ada"]` is the path `users/ada`."""
+        """The map below one path segment: `doc.map("users")["ada"]` is the path `users/ada`."""
         return DocumentMap(self, prefix)
 
     def counter(self, key: str) -> DocumentCounter:
-        """The counter of a path key."""
+        """The counter of a key, one path segment."""
         return DocumentCounter(self, key)
 
     def list(self, key: str) -> DocumentList:
-        """The list of a path key."""
+        """The list of a key, one path segment."""
         return DocumentList(self, key)
 
     def text(self, key: str) -> DocumentText:
-        """The text of a path key."""
+        """The text of a key, one path segment."""
         return DocumentText(self, key)
 
     # writing

@@ -48,7 +48,7 @@ class EditingContext(Protocol):
 
 @final
 class DocumentMap(MutableMapping[str, Any]):
-    """The map below a path prefix, used like a dict; `map("")` takes whole paths.
+    """The map below one path segment, used like a dict; `map("")` takes whole paths.
 
     Values are None, bool, int, float, str, bytes, and lists and dicts of them. What is read is a
     copy: to change a value, assign it.

@@ -31,19 +31,19 @@ class Branch:
         return self._parents[:]
 
     def map(self, prefix: str) -> MapHandle:
-        """The map below a path prefix."""
+        """The map below one path segment."""
         return self._part.map(prefix)
 
     def counter(self, key: str) -> CounterHandle:
-        """The counter of a path key."""
+        """The counter of a key, one path segment."""
         return self._part.counter(key)
 
     def list(self, key: str) -> ListHandle:
-        """The list of a path key."""
+        """The list of a key, one path segment."""
         return self._part.list(key)
 
     def text(self, key: str) -> TextHandle:
-        """The text of a path key."""
+        """The text of a key, one path segment."""
         return self._part.text(key)
 
     def state(self) -> dict[str, dict[str, object]]:

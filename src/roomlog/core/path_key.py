@@ -21,6 +21,17 @@ def check_key(key: str) -> None:
         raise InvalidValueError(f"key {key!r}: {problem}")
 
 
+def check_segment(key: str) -> None:
+    """Raise `InvalidValueError` unless ``key`` is a path key without "/".
+
+    Handles take single segments, so that a name which comes from a person never reaches into
+    another path; whole paths are written through ``map("")`` alone.
+    """
+    check_key(key)
+    if "/" in key:
+        raise InvalidValueError(f"key {key!r}: not one path segment")
+
+
 def key_problem(key: str) -> str:
     """What is wrong with a path key, or nothing."""
     if key in _recently_valid_keys:

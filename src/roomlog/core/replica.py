@@ -102,19 +102,19 @@ class Replica:
         return self.graph.frontier_ids()
 
     def map(self, prefix: str) -> MapHandle:
-        """The map below a path prefix; keys are single segments. "" takes whole paths."""
+        """The map below one path segment; so are its keys. "" takes whole paths."""
         return MapHandle(self._edits, prefix)
 
     def counter(self, key: str) -> CounterHandle:
-        """The counter of a path key."""
+        """The counter of a key, one path segment."""
         return CounterHandle(self._edits, key)
 
     def list(self, key: str) -> ListHandle:
-        """The list of a path key."""
+        """The list of a key, one path segment."""
         return ListHandle(self._edits, key)
 
     def text(self, key: str) -> TextHandle:
-        """The text of a path key."""
+        """The text of a key, one path segment."""
         return TextHandle(self._edits, key)
 
     def state(self) -> dict[str, dict[str, object]]:

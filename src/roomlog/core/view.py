@@ -9,8 +9,8 @@ from typing import TypeVar, overload
 
 from roomlog.core.crdt.list import ListDocument
 from roomlog.core.crdt.map import ABSENT, BLOB, VALUE, MapRegister
-from roomlog.core.errors import InvalidTypeError, InvalidValueError
-from roomlog.core.operation import check_key
+from roomlog.core.errors import InvalidTypeError
+from roomlog.core.path_key import check_key, check_segment
 from roomlog.core.state import State
 from roomlog.core.state_hash import Coverage, StateHash, StateHasher
 
@@ -27,14 +27,14 @@ def copy_value(value: object) -> object:
 
 
 class MapView:
-    """The keys directly below one path prefix; with the prefix "" every path of the room.
+    """The keys directly below one segment; with the prefix "" every path of the room.
 
     Keys come in ascending order. A value is a canonical value or a `BlobReference`.
     """
 
     def __init__(self, state: State, prefix: str) -> None:
         if prefix:
-            check_key(prefix)
+            check_segment(prefix)
         self._state = state
         self._prefix = prefix
 
@@ -45,10 +45,7 @@ class MapView:
         if not self._prefix:
             check_key(key)
             return key
-        if "/" in key:
-            raise InvalidValueError(f"key: {key!r} is not one path segment")
-        if not key:
-            raise InvalidValueError("key: empty")
+        check_segment(key)
         path = f"{self._prefix}/{key}"
         check_key(path)
         return path
@@ -119,7 +116,7 @@ class CounterView:
     """A counter's exact sum; 0 while nobody touched it."""
 
     def __init__(self, state: State, key: str) -> None:
-        check_key(key)
+        check_segment(key)
         self._state = state
         self._key = key
 
@@ -142,7 +139,7 @@ class ListView:
     """The values of a list in visible order. Indexes may be negative."""
 
     def __init__(self, state: State, key: str) -> None:
-        check_key(key)
+        check_segment(key)
         self._state = state
         self._key = key
 
@@ -207,7 +204,7 @@ class TextView:
     """A text in Unicode scalar values."""
 
     def __init__(self, state: State, key: str) -> None:
-        check_key(key)
+        check_segment(key)
         self._state = state
         self._key = key
 
@@ -259,7 +256,7 @@ class View:
         return list(self._frontier)
 
     def map(self, prefix: str) -> MapView:
-        """The map below a path prefix."""
+        """The map below one path segment."""
         return MapView(self._state, prefix)
 
     def counter(self, key: str) -> CounterView:
