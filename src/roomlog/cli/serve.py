@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 DEMO_ROOM = "demo"
 WRITING = """\
-python -c "
+{python} -c "
 import asyncio, roomlog
 async def main():
     async with roomlog.connect('{url}', room='{room}', identity='me.key') as doc:
@@ -47,14 +50,23 @@ def serve(**flags: Any) -> None:
 
 
 def greeting(url: str, store: str) -> str:
-    """What is told when the server listens: where, and two commands to paste."""
+    """What is told when the server listens: where, and two commands to paste as they are."""
+    roomlog = "roomlog" if shutil.which("roomlog") else from_here(sys.argv[0])
     kept = f"rooms are kept in {store}" if store else "rooms are kept in memory only: --store DIR"
     return (
         f"roomlog listens on {url}; {kept}\n"
-        f"  watch a room:  roomlog tail {DEMO_ROOM} --url {url}\n"
+        f"  watch a room:  {roomlog} tail {DEMO_ROOM} --url {url}\n"
         "  write into it:\n"
-        f"{WRITING.format(url=url, room=DEMO_ROOM)}"
+        f"{WRITING.format(python=from_here(sys.executable), url=url, room=DEMO_ROOM)}"
     )
+
+
+def from_here(program: str) -> str:
+    """A program's path for a shell in the same directory: its environment may not be active."""
+    path = Path(program)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path))
 
 
 def option_of(key: ConfigKey) -> inspect.Parameter:
