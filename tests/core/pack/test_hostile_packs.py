@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from roomlog.core.node import Node, check_node, check_signature
 from roomlog.core.operation import TextDelete, TextInsert
 from roomlog.core.pack import Layout, PackBlocks, decode_pack, encode_pack
+from roomlog.core.pack.body_columns import FREE_OPERATIONS_A_NODE
 from roomlog.core.pack.varint import uvarint
 from roomlog.core.reject import Reject, RejectClass
 from tests.core.building import change, hasher, node_lists
@@ -246,3 +247,25 @@ def test_a_count_of_nodes_is_bounded_before_anything_is_allocated() -> None:
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 1024 * 1024
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_t38_what_a_pack_costs_its_reader_follows_from_its_nodes_and_bytes(count: int) -> None:
+    # Backspacing from 2^39: run lengths say operations that no byte stands for.
+    def backspacing(operations: int) -> bytes:
+        tags = b"\x05\x01\xe1" + uvarint(operations - 10 - count) + b"\x11" * count
+        bodies = bodies_of(tags=tags, fields=uvarint(1 << 40), text=b"")
+        headers = headers_of(parents=b"\x00\x00" + (uvarint(count - 1) if count > 1 else b""))
+        headers = headers[:-1] + b"\x01" * count
+        return columns_pack(headers, bodies, count=count)
+
+    def most_for(pack: bytes) -> int:
+        block = PackBlocks.parse(pack).bodies
+        assert block is not None
+        return FREE_OPERATIONS_A_NODE * count + len(block)
+
+    most = max(many for many in range(20, 400) if many <= most_for(backspacing(many)))
+    nodes = decode_pack(backspacing(most), hasher())
+    assert sum(len(node.operations()) for node in nodes) == most
+    with pytest.raises(Reject, match="more operations than a pack may hold"):
+        decode_pack(backspacing(most + 1), hasher())

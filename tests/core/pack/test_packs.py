@@ -364,6 +364,13 @@ def test_more_operations_than_columns_hold_go_as_rows() -> None:
     assert_only_rows_hold(nodes)
 
 
+def test_runs_of_operations_that_no_byte_stands_for_go_as_rows() -> None:
+    # Backspaced one by one: each lies where the one before has led, so nothing is written for it.
+    downwards = [TextDelete("t", 5000 - number, 1) for number in range(5000)]
+    nodes = [change(*downwards, clock=CLOCK_LIMIT - 1)]
+    assert_only_rows_hold(nodes * 30)
+
+
 def test_more_bytes_than_columns_are_rebuilt_to_go_as_rows() -> None:
     text = "x" * 250_000
     nodes = typed([text] * (MAX_REBUILT_BYTES // len(text) + 1))

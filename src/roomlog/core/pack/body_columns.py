@@ -23,6 +23,9 @@ from roomlog.core.reject import Reject
 
 MAX_OPERATIONS: Final = 262_144
 """Operations in one columns pack: a few bytes of run lengths must not become millions."""
+FREE_OPERATIONS_A_NODE: Final = 64
+"""Beyond these, each operation in columns costs a byte: who is granted nodes and bytes to push is
+not to be read for longer than they are worth."""
 MAX_REBUILT_BYTES: Final = 16 * 1024 * 1024
 """Bytes of bodies that one columns pack may be rebuilt to, escaped ones not counted."""
 
@@ -37,6 +40,11 @@ _TAG_MASK: Final = 31
 _LONG_RUN: Final = 7
 _MAX_POSITION: Final = 1 << 61
 """Larger positions and lengths are escaped, so that no difference of two needs a sign bit more."""
+
+
+def operations_limit(count: int, block_bytes: int) -> int:
+    """How many operations the columns of a pack of ``count`` nodes may hold."""
+    return min(MAX_OPERATIONS, FREE_OPERATIONS_A_NODE * count + block_bytes)
 
 
 @final
@@ -56,11 +64,13 @@ class BodyColumnsWriter:
         self._gap = 0
         self._tag = -1
         self._run = 0
-        self._operations_left = MAX_OPERATIONS
+        self._count = 0
+        self._operations = 0
         self._bytes_left = MAX_REBUILT_BYTES
 
     def add(self, node: Node) -> bool:
         """Write the body of the next node. False when the pack grows beyond what columns take."""
+        self._count += 1
         body = node.body
         if body is None:
             self._escape(None)
@@ -80,9 +90,9 @@ class BodyColumnsWriter:
             self._escape(body)
             return True
         self._gap += 1
-        self._operations_left -= len(operations)
+        self._operations += len(operations)
         self._bytes_left -= len(body)
-        if self._operations_left < 0 or self._bytes_left < 0:
+        if self._operations > MAX_OPERATIONS or self._bytes_left < 0:
             return False
         last = len(operations) - 1
         for index, operation in enumerate(operations):
@@ -93,8 +103,8 @@ class BodyColumnsWriter:
                 self._add_delete(operation, index == last)
         return True
 
-    def encode(self) -> bytes:
-        """The bodies block."""
+    def encode(self) -> bytes | None:
+        """The bodies block, None when it says more operations than so few bytes may."""
         self._end_run()
         text = "".join(self._texts).encode()
         out = bytearray()
@@ -113,6 +123,8 @@ class BodyColumnsWriter:
         out += self._fields
         for body in self._escaped_bodies:
             out += body
+        if self._operations > operations_limit(self._count, len(out)):
+            return None
         return bytes(out)
 
     def _escape(self, body: bytes | None) -> None:
@@ -189,9 +201,9 @@ def _are_columnar(operations: list[Operation]) -> bool:
 
 @final
 class BodyColumnsReader:
-    """Rebuilds the bodies of a pack one after the other, and their operations with them."""
+    """Rebuilds the bodies of ``count`` nodes one after the other, and their operations too."""
 
-    def __init__(self, block: bytes) -> None:
+    def __init__(self, block: bytes, count: int) -> None:
         reader = Reader(block, 0, len(block))
         self.operations: list[Operation] | None = None
         """Of the last body, None when it was escaped."""
@@ -222,7 +234,7 @@ class BodyColumnsReader:
         self._escaped = reader
         self._tag = 0
         self._run = 0
-        self._operations_left = MAX_OPERATIONS
+        self._operations_left = operations_limit(count, len(block))
         self._bytes_left = MAX_REBUILT_BYTES
 
     def _read_keys(self, reader: Reader) -> None:

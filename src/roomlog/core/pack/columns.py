@@ -21,7 +21,7 @@ def decode_columns(blocks: PackBlocks, hasher: NodeHasher) -> list[Node]:
     external = columns.external
     signatures = blocks.signatures
     hashes = blocks.hashes
-    bodies = None if blocks.bodies is None else BodyColumnsReader(blocks.bodies)
+    bodies = None if blocks.bodies is None else BodyColumnsReader(blocks.bodies, count)
     nodes: list[Node] = []
     parents: tuple[bytes, ...] = ()
     node_id = b""
