@@ -214,3 +214,42 @@ def test_the_pack_file_holds_the_single_packs_of_its_lineage() -> None:
     ids = [node.id.hex() for pack in packs for node in decode_pack(pack, hasher)]
     joined = next(entry for entry in document["valid"] if entry["name"] == "single nodes joined")
     assert ids == [node["id"] for node in joined["nodes"]]
+
+
+# Handshakes
+
+
+def behind_its_length(part: bytes) -> bytes:
+    return struct.pack(">H", len(part)) + part
+
+
+@pytest.mark.parametrize("entry", entries("handshake", "handshakes"))
+def test_a_handshake_is_recomputed_by_hand(entry: dict[str, Any]) -> None:
+    token = entry["token"].encode()
+    parts = (
+        bytes.fromhex(entry["server_nonce"]),
+        bytes.fromhex(entry["client_nonce"]),
+        entry["origin"].encode(),
+        entry["room_id"].encode(),
+        entry["subprotocol"].encode(),
+        bytes.fromhex(entry["server_key"]),
+        bytes.fromhex(entry["client_key"]),
+        entry["label"].encode(),
+        blake3(token).digest() if token else b"",
+    )
+    said = b"".join(map(behind_its_length, parts))
+    assert said.hex() == entry["transcript"]
+    payload = blake3(said).digest() + bytes.fromhex(entry["lineage"] + entry["epoch"])
+    payload += struct.pack(">QH", entry["seq"], len(entry["frontier"]))
+    payload += bytes.fromhex("".join(sorted(entry["frontier"])))
+    assert payload.hex() == entry["welcome_payload"]
+    server = Identity.from_seed(bytes.fromhex(load("handshake")["server_seed"]))
+    assert server.public_key.hex() == entry["server_key"]
+    signature = bytes.fromhex(entry["welcome_signature"])
+    assert verify(server.public_key, Purpose.WELCOME, payload, signature)
+    if entry["client_seed"]:
+        client = Identity.from_seed(bytes.fromhex(entry["client_seed"]))
+        assert client.public_key.hex() == entry["client_key"]
+        assert client.sign(Purpose.HELLO, said).hex() == entry["proof"]
+    else:
+        assert entry["client_key"] == entry["proof"] == ""

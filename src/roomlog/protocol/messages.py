@@ -216,7 +216,7 @@ class RejectedNode(msgspec.Struct, kw_only=True, omit_defaults=True):
     reject_class: str = msgspec.field(name="class")
     """Why."""
     detail: dict[str, object] = {}
-    """For people and logs; `root_class` is the one entry with a fixed meaning."""
+    """`root_class`, `retry_after_ms` and `ops` as `sync.md` has them; the rest is for people."""
     root: NodeId | None = None
     """With `ancestor_refused`: the node whose refusal caused this one."""
 
