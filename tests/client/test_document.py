@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -331,6 +332,27 @@ async def test_canonical_reads_show_only_what_the_server_has() -> None:
     saved = roomlog.Replica("demo", None, ada.replica.lineage)
     assert len(saved.import_pack(unsent.value.pack_file).accepted) == 1
     assert saved.map("m")["a"] == 1
+
+
+async def test_what_ends_the_block_is_not_hidden_by_what_was_not_sent() -> None:
+    async def fail() -> None:
+        async with roomlog.connect(
+            "ws://127.0.0.1:1", room="demo", identity=ADA, close_timeout_s=0
+        ) as ada:
+            ada.map("m")["a"] = 1
+            raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        await fail()
+
+
+async def test_an_identity_may_be_a_file(service: Service, tmp_path: Path) -> None:
+    for _ in range(2):
+        async with roomlog.connect(service.url, room="demo", identity=tmp_path / "ada.key") as ada:
+            ada.counter("c").add(1)
+            await ada.synced(LIMIT_S)
+    assert ada.counter("c").value == 2
+    assert len({node.author for node in ada.replica.nodes()}) == 1
 
 
 async def test_canonical_reads_follow_acknowledgments(service: Service) -> None:

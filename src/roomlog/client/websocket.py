@@ -73,9 +73,9 @@ class WebSocket:
         """The next frame. Raises `WebSocketClosed`."""
         assert self._socket is not None
         message = await self._socket.receive()
-        if message.type is aiohttp.WSMsgType.BINARY and not self._codec.is_text:
+        if message.type == aiohttp.WSMsgType.BINARY and not self._codec.is_text:
             return bytes(message.data)
-        if message.type is aiohttp.WSMsgType.TEXT and self._codec.is_text:
+        if message.type == aiohttp.WSMsgType.TEXT and self._codec.is_text:
             return str(message.data).encode()
         if message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT):
             await self.close(1003)
