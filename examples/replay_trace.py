@@ -158,6 +158,7 @@ class Replay:
                 steps=steps,
                 shared=own & set(self.readers),
                 heads=own & heads,
+                report_every_s=min(0.05, 0.002 * len(self.history.steps)),
             )
             ours, theirs = context.Pipe()
             process = context.Process(target=run_agent, args=(assignment, theirs), daemon=True)

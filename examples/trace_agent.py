@@ -41,6 +41,8 @@ class Assignment:
     """Own steps that other agents build on."""
     heads: set[int]
     """Own steps that nobody builds on."""
+    report_every_s: float
+    """How often to say what was acknowledged."""
 
 
 def run_agent(assignment: Assignment, pipe: Connection) -> None:
@@ -142,7 +144,7 @@ class Agent:
     async def _report_acknowledged(self, doc: Document) -> None:
         while True:
             self._send_acknowledged(doc)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(self.work.report_every_s)
 
     def _send_acknowledged(self, doc: Document) -> None:
         acknowledged: list[bytes] = []
