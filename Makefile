@@ -9,6 +9,7 @@ ROOMLOG_STORE ?= .roomlog/store
 ROOMLOG_BIND ?= 127.0.0.1:7878
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
+HISTORIES ?= 10000
 
 BIN = $(VENV)/bin
 RUNTIME_STAMP = $(VENV)/.runtime-stamp
@@ -21,7 +22,7 @@ PIP_COMPILE = $(LOCK_VENV)/bin/pip-compile --quiet --generate-hashes --strip-ext
 	--no-emit-options $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format conformance docs bench compiled test-compiled lock clean distclean
+.PHONY: help run test lint types format conformance histories docs bench compiled test-compiled lock clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -50,6 +51,10 @@ format: $(DEVELOPMENT_STAMP) ## rewrite the sources in the agreed layout
 conformance: $(RUNTIME_STAMP) ## run a file of ordering histories: FILE=histories.json.gz
 	@test -n "$(FILE)" || { echo 'usage: make conformance FILE=histories.json[.gz]'; exit 2; }
 	$(BIN)/python scripts/conformance.py "$(FILE)"
+
+histories: $(DEVELOPMENT_STAMP) ## merge HISTORIES (10000) adversarial histories as the naive oracles do, and count collisions
+	ROOMLOG_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) -rP \
+		tests/core/test_convergence.py tests/core/crdt/text/test_text_convergence.py
 
 docs: $(RUNTIME_STAMP) ## generate the reference pages from the declarations
 	$(BIN)/python scripts/generate_reference.py

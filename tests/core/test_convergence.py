@@ -136,9 +136,9 @@ def test_conflicts_are_those_of_the_naive_room() -> None:
 
 
 def test_the_histories_are_adversarial_enough() -> None:
-    """Of ten thousand histories at least two thousand must meet at one place; so of any sample."""
+    """Of ten thousand at least two thousand must meet at one place; so of fewer in proportion."""
     collisions = forks = 0
-    sample = range(0, HISTORIES, 3)
+    sample = range(HISTORIES)
     for seed in sample:
         history = a_history(seed)
         collisions += history.oracle.same_place() > 0
@@ -151,5 +151,6 @@ def test_the_histories_are_adversarial_enough() -> None:
             for second in history.nodes
         )
         assert authors
+    print(f"{len(sample)} histories: {collisions} meet at one place, {forks} fork an author")
     assert collisions * 5 >= len(sample)
     assert forks * 5 >= len(sample)
