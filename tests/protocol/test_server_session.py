@@ -951,3 +951,37 @@ def test_mutated_frames_never_raise_and_end_in_an_answer_a_close_or_nothing(
                 continue
             check_effects(driver, effects)
         check_effects(driver, driver.session.tick(now_ms))
+
+
+def test_t30_packs_that_cost_no_credit_draw_on_the_messages() -> None:
+    driver = Driver(limits=SessionLimits(messages_per_second=1))
+    driver.open()
+    empty = push()
+    broken = push(data=b"")
+    for _ in range(5):
+        (admit,) = driver.say(empty)
+        assert isinstance(admit, Admit)
+        driver.session.pack_settled(admit.ticket, messages.PackAck())
+        assert error_of(driver, driver.say(broken)).reject_class == "invalid_field"
+    (admit,) = driver.say(push(some_node()))
+    assert isinstance(admit, Admit)
+    # The refusal keeps its place behind the pack before it.
+    assert driver.say(empty) == []
+    effects = driver.session.pack_settled(admit.ticket, messages.PackAck())
+    assert [type(each) for each in driver.messages(effects)] == [messages.PackAck, messages.Error]
+    for _ in range(10):
+        effects = driver.say(empty)
+    assert code_of(effects) == 4008
+
+
+def test_t30_control_frames_draw_on_the_messages() -> None:
+    driver = Driver(limits=SessionLimits(messages_per_second=1))
+    assert driver.session.receive_control(0) == []
+    driver.open()
+    for _ in range(10):
+        assert driver.session.receive_control(0) == []
+    assert error_of(driver, driver.session.receive_control(0)).reject_class == "rate_messages"
+    for _ in range(10):
+        effects = driver.session.receive_control(0)
+    assert code_of(effects) == 4008
+    assert driver.session.receive_control(0) == []

@@ -25,7 +25,7 @@ from roomlog.protocol.codec import (
     client_frames,
     encode,
 )
-from roomlog.protocol.credit import Bucket, PushCredit
+from roomlog.protocol.credit import PushCredit
 from roomlog.protocol.effects import (
     Admit,
     Close,
@@ -36,14 +36,12 @@ from roomlog.protocol.effects import (
 )
 from roomlog.protocol.greeting import Greeting, RoomFacts
 from roomlog.protocol.limits import LEAST_FRAME_BYTES, SessionLimits
+from roomlog.protocol.message_rate import REQUEST_COST, MessageRate
 from roomlog.protocol.pushed_packs import ProtocolMisuse, PushedPacks, claimed_count
 from roomlog.protocol.requests import Requests, field_reject
 
 HELD_FRAMES = 8
 """Frames other than packs that may arrive before the welcome they should have waited for."""
-MESSAGE_BUCKET_SECONDS = 10
-REQUEST_COST = 5
-"""What a request takes from the message bucket, where everything else takes one."""
 ENVELOPE_BYTES = 1024
 """Room in a frame for everything of a pack message but its nodes."""
 
@@ -112,7 +110,7 @@ class ServerSession:
         self._retry_after_ms = 0
         self._room: RoomFacts
         self._credit: PushCredit
-        self._messages: Bucket
+        self._messages: MessageRate
 
     @property
     def author(self) -> bytes | None:
@@ -149,11 +147,7 @@ class ServerSession:
         if self.state is not State.CREATED:
             raise ProtocolMisuse(f"start in state {self.state.value}")
         self._started_ms = now_ms
-        self._messages = Bucket(
-            self._limits.messages_per_second * MESSAGE_BUCKET_SECONDS,
-            self._limits.messages_per_second,
-            now_ms,
-        )
+        self._messages = MessageRate(self._limits.messages_per_second, now_ms)
         self.state = State.GREETING
         if not self._is_codec_known:
             detail: dict[str, object] = {"subprotocols": [each.subprotocol for each in Codec]}
@@ -247,6 +241,12 @@ class ServerSession:
         """A text frame in a binary session, or the reverse."""
         return self._close(CloseCode.UNSUPPORTED_DATA, f"not a {self.codec.subprotocol} frame")
 
+    def receive_control(self, now_ms: int) -> list[ServerEffect]:
+        """A WebSocket ping or pong, which draws on the messages a session may send."""
+        if self.state is State.CREATED or self.state is State.CLOSED:
+            return []
+        return self._rate_limited(1, None, now_ms)
+
     def _hold(self, frame: bytes) -> list[ServerEffect]:
         """A frame between hello and welcome: nobody has credit yet, the rest waits."""
         ref = None
@@ -290,16 +290,11 @@ class ServerSession:
         return [self._error(reject, message.ref)]
 
     def _rate_limited(self, cost: int, ref: str | None, now_ms: int) -> list[ServerEffect]:
-        """The refusal of a message beyond the bucket; by a whole bucket more, the end."""
-        level = self._messages.take(cost, now_ms)
-        if level >= 0:
+        """The refusal of a message beyond the rate, and of too many such the end."""
+        reject = self._messages.take(cost, now_ms)
+        if reject is None:
             return []
-        reject = Reject(
-            RejectClass.RATE_MESSAGES,
-            "too many messages",
-            {"retry_after_ms": self._messages.wait_ms()},
-        )
-        if level < -self._limits.messages_per_second * MESSAGE_BUCKET_SECONDS:
+        if self._messages.is_flooded:
             return self._refuse(reject, ref, CloseCode.RATE_LIMIT_EXCEEDED)
         return [self._error(reject, ref)]
 
@@ -322,6 +317,11 @@ class ServerSession:
         if not credit.spend_nodes(nodes):
             reject = Reject(RejectClass.RATE_NODES, "more nodes than granted")
             return self._refuse(reject, message.ref, CloseCode.RATE_LIMIT_EXCEEDED)
+        if nodes == 0 or fault is not None:
+            # It costs no credit, or buys nothing with it: then it is a message like any other.
+            fault = self._messages.take(1, now_ms) or fault
+            if fault is not None and self._messages.is_flooded:
+                return self._refuse(fault, message.ref, CloseCode.RATE_LIMIT_EXCEEDED)
         pushed = self._pushed.push(message.ref, nodes, size_bytes)
         if fault is not None:
             return self.pack_refused(pushed.ticket, fault)

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 CLOSE_WAIT_SECONDS: Final = 2.0
 """How long a client has to answer a close before its socket is cut."""
 MAX_CLOSE_REASON_BYTES: Final = 120
+NO_STATUS: Final = 1005
+"""Stands for a close without a code; never on the wire (RFC 6455, 7.4.1)."""
+ANSWERS_BYTES: Final = 16 * 1024 * 1024
+"""What may wait for a reader beyond relayed packs: a batch of them, and answers to its requests."""
 _RATE_CLASSES: Final = {
     RejectClass.RATE_BYTES: "bytes",
     RejectClass.RATE_NODES: "nodes",
@@ -90,22 +94,24 @@ class Connection:
             self._do(session.receive_wrong_kind())
 
     def receive_ping(self, payload: bytes) -> None:
-        """A WebSocket ping: a sign of life, answered."""
-        self._last_seen = self.hub.monotonic()
-        if self.session.close_code is None:
+        """A WebSocket ping: a sign of life, answered within the message rate."""
+        now = self._last_seen = self.hub.monotonic()
+        effects = self.session.receive_control(int(now * 1000))
+        if not effects and self.session.close_code is None:
             self._outbox.append(server_frame(PONG, payload))
-            self.flush()
+        self._do(effects)
 
     def receive_pong(self) -> None:
         """A WebSocket pong: a sign of life."""
-        self._last_seen = self.hub.monotonic()
+        now = self._last_seen = self.hub.monotonic()
+        self._do(self.session.receive_control(int(now * 1000)))
 
-    def receive_close(self, code: int) -> None:
-        """The client closes, or answers our close."""
-        self.peer_close_code = code
+    def receive_close(self, code: int | None) -> None:
+        """The client closes, or answers our close; None when it gives no code."""
+        self.peer_close_code = NO_STATUS if code is None else code
         if self.session.close_code is None:
-            answer = code if code >= 1000 else CloseCode.NORMAL.code
-            self._outbox.append(server_frame(CLOSE, answer.to_bytes(2, "big")))
+            answer = b"" if code is None else code.to_bytes(2, "big")
+            self._outbox.append(server_frame(CLOSE, answer))
             self.flush()
 
     def socket_failed(self, code: int) -> None:
@@ -232,10 +238,13 @@ class Connection:
         waiting_bytes = self.transport.get_write_buffer_size()
         relayed_bytes = 0 if self.reader is None else self.reader.written_bytes
         flushed_bytes = self._written_bytes + relayed_bytes - waiting_bytes
-        if waiting_bytes == 0 or flushed_bytes > self._flushed_bytes:
+        # Packs stop at the reader's bound, but a client that reads a little can ask for more
+        # answers than it takes.
+        is_drowning = waiting_bytes > self.hub.config.reader_buffer_bytes + ANSWERS_BYTES
+        if waiting_bytes == 0 or (flushed_bytes > self._flushed_bytes and not is_drowning):
             self._flushed_bytes = flushed_bytes
             self._progress_at = now
-        elif now - self._progress_at >= stall_seconds:
+        elif is_drowning or now - self._progress_at >= stall_seconds:
             self.hub.metrics.resyncs_total.labels("send_stall").inc()
             self._do(self.session.stall())
             self.cut()

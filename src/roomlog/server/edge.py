@@ -85,7 +85,7 @@ class Edge:
             elif kind is WSMsgType.PONG:
                 connection.receive_pong()
             elif kind is WSMsgType.CLOSE:
-                connection.receive_close(message.data or 1005)
+                connection.receive_close(message.data or None)
                 return
             else:
                 connection.socket_failed(socket.close_code or 1006)

@@ -193,10 +193,10 @@ class Feeder:
             started = hub.monotonic()
             job.find(room, position)
             job.search_seconds = hub.monotonic() - started
+        await self._writer.drain()
+        if self._is_stopped:
+            return
         if job.ranges:
-            await self._writer.drain()
-            if self._is_stopped:
-                return
             pages, job.ranges = await hub.store_reader.read(
                 "read_ranges",
                 read_ranges,

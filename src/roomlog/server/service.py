@@ -19,6 +19,7 @@ from roomlog.server.edge import make_application
 from roomlog.server.hub import Hub
 from roomlog.server.logging import Log, make_log
 from roomlog.server.metrics import Metrics
+from roomlog.server.plain_sockets import PlainSockets
 from roomlog.store.interface import NodeStore
 from roomlog.store.memory import MemoryStore
 from roomlog.store.sqlite import SqliteStore
@@ -98,7 +99,11 @@ class Service:
         )
         self._set_levels()
         self._runner = web.AppRunner(
-            make_application(self.hub), handle_signals=False, access_log=None, shutdown_timeout=0.1
+            make_application(self.hub),
+            handle_signals=False,
+            access_log=None,
+            shutdown_timeout=0.1,
+            keepalive_timeout=self.config.limits.hello_wait_ms / 1000,
         )
         try:
             await self._runner.setup()
@@ -129,6 +134,7 @@ class Service:
 
     async def _tick(self) -> None:
         interval = self.config.tick_ms / 1000
+        plain_sockets = PlainSockets(self.config.limits.hello_wait_ms / 1000)
         loop = asyncio.get_running_loop()
         due = loop.time() + interval
         while True:
@@ -136,9 +142,16 @@ class Service:
             self.metrics.event_loop_lag_seconds.observe(max(0.0, loop.time() - due))
             try:
                 self.hub.tick()
+                self._look_at_sockets(plain_sockets)
             except Exception as error:
                 self.hub.report(error)
             due = max(due + interval, loop.time())
+
+    def _look_at_sockets(self, plain_sockets: PlainSockets) -> None:
+        server = None if self._runner is None else self._runner.server
+        if server is not None:
+            sessions = {connection.transport for connection in self.hub.connections}
+            plain_sockets.look(server.connections, sessions, self.hub.monotonic())
 
     async def stop(self) -> bool:
         """Drain and stop within the deadline; whether everything was written."""
