@@ -46,6 +46,10 @@ class Backoff:
         """The wait a server asked for, and up to as much again: a hint alone is a rendezvous."""
         return hint_s + self._random() * max(hint_s, self._first_s)
 
+    def progressed(self) -> None:
+        """Something new became durable: worth coming back for, however short it was."""
+        self._failures = 0
+
     def lasted(self, seconds: float) -> None:
         """Take note of how long a connection held."""
         if seconds >= SETTLED_AFTER_S:

@@ -120,6 +120,7 @@ class Connection:
         self._store_drained = asyncio.Event()
         self._store_failed = asyncio.Event()
         self._hint_ms: int | None = None
+        self._opened_seq = 0
         self._pause_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         if store is not None:
@@ -347,6 +348,9 @@ class Connection:
             engine.received(event, session.cursor, self._clock_ms(), verify=verify)
         elif isinstance(event, Acknowledged):
             engine.acknowledged(event, session.cursor)
+            # Nodes of before this session are no progress of it.
+            if max(event.seqs.values(), default=0) > self._opened_seq:
+                self._backoff.progressed()
         elif isinstance(event, Refused):
             engine.refused(event, self._clock_ms())
         elif isinstance(event, Opened):
@@ -366,6 +370,7 @@ class Connection:
 
     def _opened(self, opened: Opened) -> None:
         self._engine.opened(opened, self._clock_ms())
+        self._opened_seq = opened.seq
         self.problem = None
         self.is_proven = opened.is_proven
         self.server = f"{opened.server_name} {opened.server_version}".strip()
