@@ -212,6 +212,8 @@ class Room:
 
     def _judge(self, submission: _Submission) -> None:
         submission.attempts += 1
+        # What it was submitted as before is answered, and says nothing of this judgement.
+        submission.append = None
         now_ms = self._wall_ms()
         submitter = submission.submitter
         verdict = submission.verdict = admit(
