@@ -28,11 +28,11 @@ def main() -> None:
     parser.add_argument("--name", default="me", help="identity and local store to use")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("add", help="add an item").add_argument("text")
-    commands.add_parser("done", help="tick an item off").add_argument("number", type=int)
-    commands.add_parser("remove", help="remove an item").add_argument("number", type=int)
+    commands.add_parser("done", help="tick an item off").add_argument("number", type=number)
+    commands.add_parser("remove", help="remove an item").add_argument("number", type=number)
     move = commands.add_parser("move", help="move an item to another place")
-    move.add_argument("number", type=int)
-    move.add_argument("place", type=int)
+    move.add_argument("number", type=number)
+    move.add_argument("place", type=number)
     show = commands.add_parser("show", help="print the list")
     show.add_argument("--follow", action="store_true", help="and again whenever it changes")
     try:
@@ -41,6 +41,13 @@ def main() -> None:
         pass
     except (roomlog.errors.RoomlogError, IndexError) as error:
         raise SystemExit(f"todo_list: {error}") from None
+
+
+def number(text: str) -> int:
+    """An item's number as it is shown, from 1: as an index, 0 would be the last item."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 async def run(arguments: argparse.Namespace) -> None:

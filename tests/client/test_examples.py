@@ -111,6 +111,7 @@ def test_a_todo_list_is_kept_by_two_people(server: ServerProcess, tmp_path: Path
     todo("ada", "remove", "1")
     assert todo("bob", "show") == "  1. [x] buy milk\n  2. [ ] offline\n"
     run("todo_list.py", "--url", server.url, "done", "9", home=tmp_path, code=1)
+    run("todo_list.py", "--url", server.url, "remove", "0", home=tmp_path, code=2)
 
 
 class Terminal:
