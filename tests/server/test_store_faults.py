@@ -247,6 +247,26 @@ async def test_a_room_that_cannot_be_read_again_sends_its_sessions_away(
     assert back.welcome["seq"] == 1
 
 
+async def test_t19_a_store_that_works_again_is_found_out_by_those_who_ask_for_a_room(
+    start: Start, enter: Join, call: Join, failing_store: SqliteStore, faults: Faults
+) -> None:
+    service = await start(failing_store)
+    writer = await enter(service)
+    await writer.push_and_wait(first := writer.write())
+    # A full disk: the commit fails, and so does everything that would settle what became of it.
+    faults.failing["COMMIT"] = 1
+    faults.connect_fails = 1 << 30
+    await writer.push(writer.write())
+    assert (await writer.closed()).code == 1013
+    assert (await (await call(service)).greet())["class"] == "store_unavailable"
+    faults.connect_fails = 0
+    # Nobody can write to a room that cannot be read, so asking for it has to be enough.
+    async with asyncio.timeout(5):
+        while (await (client := await call(service)).greet())["type"] != "welcome":
+            pass
+    assert client.welcome["frontier"] == [first.id]
+
+
 async def test_a_full_queue_refuses_for_now(
     start: Start, enter: Join, monkeypatch: pytest.MonkeyPatch
 ) -> None:

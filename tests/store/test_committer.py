@@ -221,6 +221,23 @@ def test_t59_a_store_that_raises_leaves_its_batch_ambiguous_and_the_thread_alive
     assert setup.outcomes() == ["ambiguous", "committed"]
 
 
+def test_trying_again_asks_the_store_in_its_own_thread_and_survives_what_it_raises(
+    setups: list[Setup],
+) -> None:
+    setup = make(setups)
+    setup.store.error = RuntimeError("a bug in a backend")
+    setup.committer.try_again()
+    assert setup.store.entered.acquire(timeout=SECONDS)
+    setup.store.gate.release()
+    setup.committer.submit(setup.chain.append())
+    assert setup.store.entered.acquire(timeout=SECONDS)
+    setup.store.error = None
+    setup.open_gate()
+    setup.committer.flush()
+    assert setup.outcomes() == ["committed"]
+    assert setup.store.batches == [1]
+
+
 def test_counters_add_up_what_became_of_the_appends(setups: list[Setup]) -> None:
     setup = make(setups)
     setup.hold_one()

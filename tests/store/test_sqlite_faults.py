@@ -98,6 +98,22 @@ def test_after_an_ambiguous_commit_nobody_reads_until_the_store_is_known_again(
     assert stored_appends(store, "room") == written([first, second])
 
 
+def test_an_empty_batch_finds_out_whether_the_store_can_be_read_again(
+    store: SqliteStore, faults: Faults
+) -> None:
+    chain = Chain(create_room(store))
+    first = chain.append()
+    store.commit([first])
+    faults.failing["COMMIT"] = 1
+    faults.connect_fails = 2
+    assert statuses(store, chain.append()) == ["ambiguous"]
+    assert store.commit([]) == []
+    with pytest.raises(StoreUnavailable):
+        store.rooms()
+    assert store.commit([]) == []
+    assert stored_appends(store, "room") == written([first])
+
+
 def test_a_commit_that_was_denied_is_not_found_by_a_later_recovery(
     tmp_path: Path, faults: Faults
 ) -> None:

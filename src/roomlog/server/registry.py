@@ -97,6 +97,7 @@ class RoomRegistry:
             graph = await self._reader.read("load_index", load_graph, self._reader.store, stored)
         except StoreError:
             self._metrics.store_errors_total.labels("open").inc()
+            self._committer.try_again()
             raise
         room = self._make_room(stored, graph)
         self.rooms[room_id] = room

@@ -6,6 +6,7 @@ waits for a timer.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -85,6 +86,7 @@ class Committer:
         self._submitted = 0
         self._answered = 0
         self._is_waiting = False
+        self._is_trying_again = False
         self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="roomlog-committer", daemon=True)
         self._thread.start()
@@ -136,6 +138,16 @@ class Committer:
                 self._changed.notify_all()
         return future
 
+    def try_again(self) -> None:
+        """Reading was refused: let the store find out whether it can be used again.
+
+        After a failed commit only a write can tell, and nobody writes to rooms that cannot be read.
+        """
+        with self._changed:
+            self._is_trying_again = True
+            if self._is_waiting:
+                self._changed.notify_all()
+
     def flush(self) -> None:
         """Return when everything submitted before the call is answered. Not for the callback."""
         with self._changed:
@@ -157,7 +169,7 @@ class Committer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._appends and not self._rooms:
+                while not self._appends and not self._rooms and not self._is_trying_again:
                     if self._is_closing:
                         return
                     self._is_waiting = True
@@ -165,6 +177,11 @@ class Committer:
                     self._is_waiting = False
                 rooms = self._take_rooms()
                 batch = self._take_batch()
+                is_trying_again, self._is_trying_again = self._is_trying_again, False
+            if is_trying_again and not batch:
+                # A backend never raises; one that does must not end the thread.
+                with contextlib.suppress(Exception):
+                    self._store.commit([])
             # Rooms first: an append is only ever submitted for a room that exists.
             if rooms:
                 self._create(rooms)

@@ -201,7 +201,8 @@ class NodeStore(Protocol):
         """Write a batch in one transaction, durably; one outcome for each append, in order.
 
         An append that does not start at the room's head + 1, names another epoch or cannot be
-        written fails alone. Never raises for a fault of the store.
+        written fails alone. Never raises for a fault of the store. An empty batch writes nothing;
+        a store that refuses to be read since a commit failed finds out whether it can be again.
         """
 
     def check(self) -> None:

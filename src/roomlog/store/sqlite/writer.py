@@ -106,6 +106,10 @@ class Writer:
 
     def commit(self, batch: Sequence[Append]) -> list[AppendOutcome]:
         """As `NodeStore.commit`."""
+        if not batch:
+            with contextlib.suppress(StoreError):
+                self._connected()
+            return []
         outcomes: list[AppendOutcome | None] = [_shape_outcome(append) for append in batch]
         for _ in range(WHOLE_BATCH_TRIES):
             open_indexes = [i for i, outcome in enumerate(outcomes) if outcome is None]
@@ -265,7 +269,7 @@ class Writer:
         """After a failed commit: nobody reads, the connection is dropped, the rooms forgotten.
 
         The store is tried again at once, so that in the common case the rooms of the batch can be
-        loaded as soon as the outcomes are known; else at the next write.
+        loaded as soon as the outcomes are known; else at the next write or empty batch.
         """
         self._is_fenced = True
         self._on_fence(reason)
