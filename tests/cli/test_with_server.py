@@ -25,7 +25,7 @@ def test_serve_says_where_it_listens_and_what_to_do_next_and_drains_on_sigterm(
 ) -> None:
     with serving(tmp_path / "store") as (server, url):
         assert url.startswith("ws://127.0.0.1:")
-        assert url in server.line_with("roomlog tail")
+        assert url in server.line_with("watch a room:")
         assert url in server.line_with("roomlog.connect(")
         asyncio.run(write(url, "demo", 1))
         assert server.end(signal.SIGTERM) == 0

@@ -51,13 +51,16 @@ def serve(**flags: Any) -> None:
 
 def greeting(url: str, store: str) -> str:
     """What is told when the server listens: where, and two commands to paste as they are."""
+    python = from_here(sys.executable)
     roomlog = "roomlog" if shutil.which("roomlog") else from_here(sys.argv[0])
+    if Path(sys.argv[0]).name == "__main__.py":
+        roomlog = f"{python} -m roomlog.cli"
     kept = f"rooms are kept in {store}" if store else "rooms are kept in memory only: --store DIR"
     return (
         f"roomlog listens on {url}; {kept}\n"
         f"  watch a room:  {roomlog} tail {DEMO_ROOM} --url {url}\n"
         "  write into it:\n"
-        f"{WRITING.format(python=from_here(sys.executable), url=url, room=DEMO_ROOM)}"
+        f"{WRITING.format(python=python, url=url, room=DEMO_ROOM)}"
     )
 
 
