@@ -289,6 +289,28 @@ def test_when_every_pack_takes_the_transaction_down_all_fail_after_few_tries(
     store.close()
 
 
+@pytest.mark.parametrize("how", ["moved", "deleted", "replaced"])
+def test_t19_nothing_is_acknowledged_into_a_file_that_the_stores_name_does_not_lead_to(
+    tmp_path: Path, store: SqliteStore, how: str
+) -> None:
+    chain = Chain(create_room(store))
+    first, second = chain.append(), chain.append()
+    assert statuses(store, first) == ["committed"]
+    here, there = tmp_path / "store", tmp_path / "elsewhere"
+    here.rename(there)
+    if how == "deleted":
+        (there / "roomlog.sqlite3").rename(tmp_path / "deleted")
+    elif how == "replaced":
+        open_store(tmp_path, Faults()).close()
+    assert statuses(store, second) == ["failed"]
+    (unavailable,) = store.create_rooms([new_room("new")])
+    assert isinstance(unavailable, StoreUnavailable)
+    if how == "moved":
+        there.rename(here)
+        assert statuses(store, second) == ["committed"]
+        assert stored_appends(store, "room") == written([first, second])
+
+
 def test_a_store_that_another_writer_holds_fails_the_batch(
     tmp_path: Path, store: SqliteStore
 ) -> None:

@@ -45,6 +45,14 @@ class StoreDirectory:
         self.key = path / KEY_NAME
         self.lock_file = path / LOCK_NAME
 
+    def database_file(self) -> tuple[int, int] | None:
+        """The file that the database's name leads to (device and inode), None when there is none."""
+        try:
+            found = self.database.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def lock(self) -> StoreLock:
         """Take the writer's lock. Raises `StoreLocked`, `StoreUnavailable`."""
         return StoreLock(self)

@@ -89,7 +89,12 @@ class SqliteStore:
             readers.run(check_rooms)
             readers.close()
             readers = Readers(directory, connect, beside_writer=True)
-            writer = Writer(lambda: _writing_connection(directory, connect), readers.refuse)
+            opened = directory.database_file()
+            writer = Writer(
+                lambda: _writing_connection(directory, connect),
+                readers.refuse,
+                lambda: directory.database_file() == opened,
+            )
         except BaseException:
             lock.release()
             raise

@@ -68,15 +68,19 @@ class Writer:
 
     `open_connection` gives a prepared connection. `on_fence` is called with a reason when, after a
     commit that failed, nobody may read until the store is known again, and with None when it is.
+    `is_in_place` tells whether the database's name still leads to the file that was opened: what is
+    written to a deleted or replaced file is gone with the process.
     """
 
     def __init__(
         self,
         open_connection: Callable[[], Connection],
         on_fence: Callable[[str | None], None],
+        is_in_place: Callable[[], bool],
     ) -> None:
         self._open_connection = open_connection
         self._on_fence = on_fence
+        self._is_in_place = is_in_place
         self._connection: Connection | None = None
         self._known: dict[str, _KnownRoom] = {}
         self._next_admission = 0
@@ -242,6 +246,8 @@ class Writer:
         """The connection, opened anew after a failed commit. Raises `StoreError`."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
+        if not self._is_in_place():
+            raise StoreUnavailable("the database is no longer where it was opened")
         if self._connection is not None:
             return self._connection
         try:
