@@ -46,7 +46,7 @@ class StoreDirectory:
         self.lock_file = path / LOCK_NAME
 
     def database_file(self) -> tuple[int, int] | None:
-        """The file that the database's name leads to (device and inode), None when there is none."""
+        """The file that the database's name leads to: device and inode, None without one."""
         try:
             found = self.database.stat()
         except OSError:
