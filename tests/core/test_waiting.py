@@ -107,6 +107,16 @@ def test_a_refused_node_takes_its_descendants_with_it_and_nothing_else() -> None
     assert waiting.drop_descendants(nodes[0].id) == []
 
 
+def test_a_cleared_place_is_empty() -> None:
+    nodes = nodes_of([[], [0], [1]])
+    waiting = WaitingNodes()
+    for node in nodes[1:]:
+        waiting.add(node, list(node.parents))
+    waiting.clear()
+    assert (len(waiting), waiting.size_bytes, waiting.missing_ids()) == (0, 0, [])
+    assert waiting.resolve(nodes[0].id) == []
+
+
 def test_a_node_that_misses_nothing_is_the_callers_error() -> None:
     with pytest.raises(ValueError, match="misses nothing"):
         WaitingNodes().add(raw_node(b""), [])

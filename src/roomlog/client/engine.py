@@ -32,6 +32,7 @@ from roomlog.client.store_writes import (
     StoreWrite,
 )
 from roomlog.core.node import Node
+from roomlog.core.pack import encode_pack
 from roomlog.core.reject import Reject, RejectClass, RejectKind
 from roomlog.core.replica import ImportResult, Replica
 from roomlog.core.signing import Signer
@@ -230,20 +231,28 @@ class Engine:
         """
         self.flush(now_ms)
         result = self.replica.add_nodes(received.nodes, now_ms, verify=verify)
+        is_faulty = bool(result.rejected or result.waiting)
         if result.accepted:
             self._canonical = None
-            self._writes.append(ReceivedPack(received.pack))
+            # What is stored is believed when it is read again.
+            pack = self._pack_of(result.accepted) if is_faulty else received.pack
+            self._writes.append(ReceivedPack(pack))
             self._note_changes(
                 Origin.REMOTE, [self.replica.node(node_id) for node_id in result.accepted]
             )
-        if result.rejected or result.waiting:
+        if is_faulty:
             # The next session compares frontiers instead: something about this log is wrong.
+            self.replica.waiting.clear()
             self.cursor = None
             self._writes.append(CursorMoved(None))
             raise _fault_of(result)
         self._admit(
             {node.id: received.from_seq + at for at, node in enumerate(received.nodes)}, cursor
         )
+
+    def _pack_of(self, node_ids: Sequence[bytes]) -> bytes:
+        nodes = [self.replica.node(node_id) for node_id in node_ids]
+        return encode_pack(nodes, signatures=all(node.signature is not None for node in nodes))
 
     def acknowledged(self, acknowledged: Acknowledged, cursor: Cursor | None) -> None:
         """Own nodes are in the log."""

@@ -98,6 +98,13 @@ class WaitingNodes:
                 refused.append(waiter)
         return dropped
 
+    def clear(self) -> None:
+        """Forget everything that waits."""
+        self._nodes.clear()
+        self._missing_counts.clear()
+        self._waiters.clear()
+        self._bytes = 0
+
     def _take(self, node_id: bytes) -> Node:
         node = self._nodes.pop(node_id)
         del self._missing_counts[node_id]
