@@ -320,6 +320,33 @@ async def test_a_close_that_asks_to_stop_stops_with_the_reason() -> None:
         assert model.nonces == 1
 
 
+@pytest.mark.parametrize("is_draft", [True, False])
+async def test_t17_unsent_writes_of_another_key_are_never_left_behind(
+    tmp_path: Path, is_draft: bool
+) -> None:
+    store, port = tmp_path / "store", free_port()
+    url = f"ws://127.0.0.1:{port}"
+    if not is_draft:
+        async with Service(server_config(port)), at(url, ADA, store) as ada:
+            await ada.synced(LIMIT_S)
+    async with at(url, ADA, store) as ada:
+        ada.map("m")["k"] = "ada's"
+        await ada.flush()
+    with pytest.raises(errors.LocalStoreIdentityError, match="1 unsent nodes"):
+        async with at(url, BOB, store):
+            pass
+    if is_draft:
+        with pytest.raises(errors.LocalStoreIdentityError):
+            async with at(url, None, store):
+                pass
+    else:
+        async with at(url, None, store) as reader:
+            assert reader.map("m")["k"] == "ada's"
+    async with at(url, ADA, store) as ada:
+        assert ada.map("m")["k"] == "ada's"
+        assert len(ada.pending) == 1
+
+
 async def test_one_process_at_a_time_has_a_store(tmp_path: Path) -> None:
     async with at("ws://127.0.0.1:1", ADA, tmp_path / "ada"):
         with pytest.raises(errors.LocalStoreLockedError):

@@ -21,6 +21,7 @@ from roomlog.client.connection import Connection
 from roomlog.client.engine import Engine
 from roomlog.client.errors import (
     DocumentClosedError,
+    LocalStoreIdentityError,
     ReadOnlyError,
     TransactionError,
     UnsentChangesError,
@@ -107,6 +108,12 @@ class Document:
             path, draft_lineage = self._store_path, self._engine.replica.lineage
             self._store = await asyncio.to_thread(LocalStore, path, self._room_id, draft_lineage)
             stored = self._store.document
+            if stored.has_unsent_of_others(self._identity):
+                await asyncio.to_thread(self._store.close)
+                raise LocalStoreIdentityError(
+                    f"{path}: keeps {len(stored.pending)} unsent nodes of another key: nobody else"
+                    " can send them, and they must not get lost"
+                )
             self._engine = Engine.restored(self._identity, stored)
             self._rejections = Rejections(stored.rejections)
             server_key = server_key or stored.server_keys.get(self._address.origin)

@@ -88,6 +88,10 @@ class LocalStoreRoomError(LocalStoreError):
     """The local store belongs to another room."""
 
 
+class LocalStoreIdentityError(LocalStoreError):
+    """The local store keeps writes of another key that no server has yet: open it with that key."""
+
+
 __all__ = [
     "BranchError",
     "ClockExhaustedError",
@@ -98,6 +102,7 @@ __all__ = [
     "InvalidValueError",
     "LineageMismatchError",
     "LocalStoreError",
+    "LocalStoreIdentityError",
     "LocalStoreLockedError",
     "LocalStoreRoomError",
     "LocalStoreTooNewError",

@@ -23,6 +23,7 @@ from roomlog.client.store_writes import (
 from roomlog.core.node import Node, NodeHasher
 from roomlog.core.pack import decode_pack, encode_pack
 from roomlog.core.reject import Reject
+from roomlog.core.signing import Signer
 from roomlog.protocol.messages import Cursor
 
 _INSERT_OWN: Final = "INSERT INTO node_pack (own_id, pack) VALUES (?, ?)"
@@ -59,6 +60,14 @@ class StoredDocument:
         """Ids of own nodes without an acknowledgment, parents first."""
         self.server_keys = server_keys
         self.rejections = rejections
+
+    def has_unsent_of_others(self, identity: Signer | None) -> bool:
+        """Whether going on as `identity` would lose, or be refused, writes of another key."""
+        if identity is None:
+            # A reader has no use for a draft, and would leave it behind at the first welcome.
+            return self.is_draft and bool(self.pending)
+        author, pending = identity.public_key, set(self.pending)
+        return any(node.author != author and node.id in pending for node in self.nodes)
 
 
 def read_document(connection: sqlite3.Connection, path: str) -> StoredDocument:
