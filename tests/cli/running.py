@@ -44,7 +44,7 @@ def ran(capfd: pytest.CaptureFixture[str], *arguments: object) -> Ran:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "roomlog.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "roomlog", *map(str, arguments)]
 
 
 class Process:

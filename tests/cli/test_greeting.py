@@ -28,7 +28,7 @@ def test_the_greeting_names_programs_that_a_shell_without_the_environment_finds(
 
 def test_a_module_is_called_as_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["src/roomlog/cli/__main__.py", "serve"])
-    assert f"{from_here(sys.executable)} -m roomlog.cli tail demo" in greeting("ws://a:1", "")
+    assert f"{from_here(sys.executable)} -m roomlog tail demo" in greeting("ws://a:1", "")
 
 
 def test_an_installed_program_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

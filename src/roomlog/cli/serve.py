@@ -54,7 +54,7 @@ def greeting(url: str, store: str) -> str:
     python = from_here(sys.executable)
     roomlog = "roomlog" if shutil.which("roomlog") else from_here(sys.argv[0])
     if Path(sys.argv[0]).name == "__main__.py":
-        roomlog = f"{python} -m roomlog.cli"
+        roomlog = f"{python} -m roomlog"
     kept = f"rooms are kept in {store}" if store else "rooms are kept in memory only: --store DIR"
     return (
         f"roomlog listens on {url}; {kept}\n"

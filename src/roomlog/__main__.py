@@ -1,4 +1,4 @@
-"""`python -m roomlog.cli` is `roomlog`."""
+"""`python -m roomlog` is `roomlog`."""
 
 from roomlog.cli.main import main
 
