@@ -447,6 +447,14 @@ async def test_closing_wakes_those_who_wait(service: Service) -> None:
         await waiting
 
 
+@pytest.mark.parametrize("room", [".", "..", "...", "~", "-_.~"])
+async def test_every_room_id_can_be_dialled(service: Service, room: str) -> None:
+    async with roomlog.connect(service.url, room=room, identity=ADA) as ada:
+        ada.map("m")["k"] = room
+        await ada.synced(LIMIT_S)
+    assert room in service.hub.registry.rooms
+
+
 def test_arguments_of_connect_are_checked() -> None:
     for url in ("ftp://host", "ws://", "ws://host:99999", "ws://host/?a=1", "ws://user@host"):
         with pytest.raises(ValueError, match="url"):

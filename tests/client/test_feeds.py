@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roomlog.client.address import Address
-from roomlog.client.backoff import FIRST_S, LONGEST_S, SETTLED_AFTER_S, Backoff
+from roomlog.client.backoff import FIRST_S, LONGEST_HINT_S, LONGEST_S, SETTLED_AFTER_S, Backoff
 from roomlog.client.changes import RESYNC, Change, ChangeFeed, ChangeKind, Origin
 from roomlog.client.rejections import MOST_REJECTIONS, Rejection, Rejections
 from roomlog.core.errors import InvalidValueError
@@ -120,6 +120,13 @@ def test_t36_a_hint_is_kept_and_spread() -> None:
     assert 2.0 <= min(waits) < 2.2
     assert 3.8 < max(waits) <= 4.0
     assert Backoff(source.random).hinted_wait_s(0) <= FIRST_S
+
+
+def test_no_hint_sends_a_client_away_for_good() -> None:
+    source = random.Random(7)
+    waits = [Backoff(source.random).hinted_wait_s(2.0**50) for _ in range(100)]
+    assert min(waits) >= LONGEST_HINT_S
+    assert max(waits) <= 2 * LONGEST_HINT_S
 
 
 def test_a_good_connection_makes_the_next_wait_short_again_and_a_flapping_one_does_not() -> None:

@@ -7,6 +7,8 @@ from typing import Final, final
 
 FIRST_S: Final = 0.25
 LONGEST_S: Final = 30.0
+LONGEST_HINT_S: Final = 300.0
+"""A server that asks for more is asked again all the same: no hint sends anybody away for good."""
 SETTLED_AFTER_S: Final = 1.0
 """A connection that lasted this long was a good one: the next wait is short again."""
 
@@ -44,6 +46,7 @@ class Backoff:
 
     def hinted_wait_s(self, hint_s: float) -> float:
         """The wait a server asked for, and up to as much again: a hint alone is a rendezvous."""
+        hint_s = min(hint_s, LONGEST_HINT_S)
         return hint_s + self._random() * max(hint_s, self._first_s)
 
     def progressed(self) -> None:

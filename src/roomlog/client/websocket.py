@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Final, final
 
 import aiohttp
+from yarl import URL
 
 from roomlog.protocol.codec import Codec
 
@@ -48,7 +49,8 @@ class WebSocket:
         )
         try:
             self._socket = await self._http.ws_connect(
-                self._url,
+                # As it is: "." and ".." are rooms, not ways to another path.
+                URL(self._url, encoded=True),
                 protocols=(self._codec.subprotocol,),
                 heartbeat=HEARTBEAT_S,
                 max_msg_size=self._frame_limit_bytes + _FRAME_ROOM_BYTES,
