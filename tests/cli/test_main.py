@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -112,3 +113,19 @@ def test_a_reader_of_the_output_that_leaves_early_gets_no_traceback(tmp_path: Pa
     os.close(write_end)
     assert ended.returncode == 1
     assert ended.stderr == b""
+
+
+@pytest.mark.parametrize("closed", ["<&- >&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_nobody_and_never_a_store(tmp_path: Path, closed: str) -> None:
+    make_store(tmp_path / "store")
+    before = (tmp_path / "store" / "roomlog.sqlite3").read_bytes()
+    line = shlex.join(command("verify", "--store", tmp_path / "store"))
+    ended = subprocess.run(
+        ["sh", "-c", f"{line} {closed}"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "store" / "roomlog.sqlite3").read_bytes() == before
