@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +15,7 @@ import roomlog
 from roomlog import errors
 from roomlog.client.changes import Origin
 from roomlog.client.document import Document
-from roomlog.client.local_store import read_nodes
+from roomlog.client.local_store import LocalStore, read_nodes
 from roomlog.client.status import Phase
 from roomlog.identity import Identity
 from roomlog.protocol.codec import Codec, encode
@@ -345,6 +349,57 @@ async def test_t17_unsent_writes_of_another_key_are_never_left_behind(
     async with at(url, ADA, store) as ada:
         assert ada.map("m")["k"] == "ada's"
         assert len(ada.pending) == 1
+
+
+@pytest.mark.parametrize("is_served", [False, True])
+async def test_flush_waits_for_what_the_loop_has_committed_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_served: bool
+) -> None:
+    may_write = threading.Event()
+    commit = LocalStore._commit
+
+    def held_back(store: LocalStore, batch: Any) -> None:
+        assert may_write.wait(LIMIT_S)
+        commit(store, batch)
+
+    monkeypatch.setattr(LocalStore, "_commit", held_back)
+    port = free_port()
+    async with (
+        Service(server_config(port)) if is_served else contextlib.nullcontext(),
+        at(f"ws://127.0.0.1:{port}", ADA, tmp_path / "store", close_timeout_s=0) as ada,
+    ):
+        ada.map("m")["k"] = 1
+        await asyncio.sleep(0)
+        assert len(ada.pending) == 1
+        if is_served:
+            # The draft's nodes are written anew when the room is met; that must be waited for too.
+            await ada.until(lambda status: not status.is_draft, LIMIT_S)
+        flushing = asyncio.create_task(ada.flush())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not flushing.done()
+        may_write.set()
+        assert await flushing == ()
+        _, _, nodes = read_nodes(tmp_path / "store")
+        assert [node.author for node in nodes] == [ADA.public_key]
+
+
+async def test_t19_flush_raises_when_the_store_cannot_take_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with at("ws://127.0.0.1:1", ADA, tmp_path / "store", close_timeout_s=0) as ada:
+
+        def full(_connection: object, _write: object) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        monkeypatch.setattr("roomlog.client.local_store.apply_write", full)
+        ada.map("m")["k"] = 1
+        await asyncio.sleep(0)
+        for _ in range(2):
+            with pytest.raises(errors.LocalStoreError, match="full"):
+                await ada.flush()
+        with pytest.raises(errors.LocalStoreError, match="full"):
+            await ada.close()
 
 
 async def test_one_process_at_a_time_has_a_store(tmp_path: Path) -> None:

@@ -258,20 +258,19 @@ class Document:
         self._on_progress()
 
     async def flush(self) -> tuple[bytes, ...]:
-        """Make a node of the edits so far and wait until the local store has it; its ids.
+        """Make a node of the edits so far and wait until the local store has all of them; its ids.
 
-        Usually one id, none without edits. Raises `TransactionError` inside of a transaction.
+        Usually one id, none when there was nothing to write since the last flush, of which every
+        turn of the loop makes one by itself. Raises `TransactionError` inside of a transaction, and
+        `LocalStoreError` when the store fails.
         """
         await self._outside_transactions()
         ids = self._flush()
-        while self._is_open and not all(self._is_durable(node_id) for node_id in ids):
+        serial = self._engine.pending.last_serial
+        while self._is_open and not self._engine.pending.is_stored(serial):
             self._raise_store_failure()
             await self._progress.wait()
         return ids
-
-    def _is_durable(self, node_id: bytes) -> bool:
-        pending = self._engine.pending.get(node_id)
-        return pending is None or pending.is_durable
 
     def _raise_store_failure(self) -> None:
         if self._store is not None and self._store.failure is not None:

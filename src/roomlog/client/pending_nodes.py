@@ -37,6 +37,7 @@ class PendingNodes:
         """About what they take in packs."""
         self._by_id: dict[bytes, PendingNode] = {}
         self._unsent: dict[bytes, Node] = {}
+        self._unstored: dict[bytes, PendingNode] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -63,6 +64,7 @@ class PendingNodes:
             if pending is not None:
                 self.size_bytes -= _size_bytes(pending.node)
                 self._unsent.pop(node_id, None)
+                self._unstored.pop(node_id, None)
 
     def is_settled(self, serial: int) -> bool:
         """Whether nothing written up to `serial` is pending."""
@@ -70,12 +72,17 @@ class PendingNodes:
             return pending.serial > serial
         return True
 
+    def is_stored(self, serial: int) -> bool:
+        """Whether everything written up to `serial`, or what it became, is on disk."""
+        return all(pending.serial > serial for pending in self._unstored.values())
+
     def stored(self, node_ids: Iterable[bytes]) -> None:
         """Nodes are on disk and may be pushed."""
         for node_id in node_ids:
             pending = self._by_id.get(node_id)
             if pending is not None and not pending.is_durable:
                 pending.is_durable = True
+                del self._unstored[node_id]
                 self._unsent[node_id] = pending.node
 
     def take_unsent(self) -> list[Node]:
@@ -143,6 +150,8 @@ class PendingNodes:
 
     def _put(self, pending: PendingNode) -> None:
         self._by_id[pending.node.id] = pending
+        if not pending.is_durable:
+            self._unstored[pending.node.id] = pending
         self.size_bytes += _size_bytes(pending.node)
 
 
