@@ -20,17 +20,24 @@ def machine() -> dict[str, str]:
     if meminfo.exists():
         kib = int(meminfo.read_text().split(None, 2)[1])
         memory = f"{kib / 1024 / 1024:.0f} GiB"
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "processor": f"{model} ({os.cpu_count()} cores)",
         "memory": memory,
         "system": platform.system(),
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
-        "revision": f"revision {revision.stdout.strip() or 'unknown'}",
+        "revision": f"revision {revision()}",
     }
+
+
+def revision() -> str:
+    """The measured commit; `-dirty` when the sources differ from it."""
+    commit = _git("describe", "--always") or "unknown"
+    return f"{commit}-dirty" if _git("status", "--porcelain", "--", "src") else commit
+
+
+def _git(*arguments: str) -> str:
+    root = Path(__file__).parents[1]
+    finished = subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    return finished.stdout.strip()
