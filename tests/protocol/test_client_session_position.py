@@ -33,6 +33,16 @@ def test_the_position_is_the_end_of_what_is_held_without_a_gap(
         assert position.id == (name(expected) if expected else None)
 
 
+def test_what_was_held_ahead_does_not_take_the_position_back() -> None:
+    position = ReadingPosition(0, None)
+    position.hold(5, 6, name(6))
+    position.hold(1, 10, name(10))
+    assert (position.seq, position.id) == (10, name(10))
+    position.hold(12, 12, name(12))
+    position.hold(11, 11, name(11))
+    assert (position.seq, position.id) == (12, name(12))
+
+
 def test_holding_the_node_at_the_position_names_it() -> None:
     position = ReadingPosition(7, None)
     position.hold(5, 6, name(6))

@@ -11,6 +11,7 @@ from roomlog.core.errors import IdentityFileError
 from roomlog.server.config import load_config
 from roomlog.server.service import Service, open_store
 from roomlog.store.errors import StoreLocked
+from roomlog.store.interface import NewRoom
 from tests.server.conftest import Join, Start
 
 
@@ -64,6 +65,22 @@ async def test_t27_a_key_that_others_can_read_stops_the_start_and_frees_the_stor
     (path / "server.key").chmod(0o600)
     async with service_of(path) as service:
         assert service.port
+
+
+def test_a_store_with_rooms_is_never_given_another_key(tmp_path: Path) -> None:
+    config = load_config({"store": str(tmp_path / "store")}, {})
+    store, identity = open_store(config)
+    store.create_rooms([NewRoom("demo", bytes(32), bytes(16), 1)])
+    store.close()
+    key = tmp_path / "store" / "server.key"
+    key.rename(tmp_path / "elsewhere")
+    with pytest.raises(IdentityFileError, match=r"server\.key: missing"):
+        open_store(config)
+    assert not key.exists()
+    (tmp_path / "elsewhere").rename(key)
+    store, again = open_store(config)
+    store.close()
+    assert again == identity
 
 
 def test_a_store_keeps_the_key_it_was_made_with(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, Self, final
 
 from aiohttp import web
 
 from roomlog import __version__
+from roomlog.core.errors import IdentityFileError
 from roomlog.identity import Identity
 from roomlog.server.config import ServerConfig
 from roomlog.server.edge import make_application
@@ -32,17 +34,29 @@ STORE_SHARE_OF_DRAIN: Final = 0.2
 def open_store(config: ServerConfig) -> tuple[NodeStore, Identity]:
     """The store of a configuration and the server's key, which belongs to the store.
 
-    Raises `StoreError` and `IdentityFileError`.
+    Raises `StoreError` and `IdentityFileError`; a key is made only for a store without rooms, since
+    clients that know the store would take a server with another key for an impostor.
     """
     store_id, now_ms = secrets.token_bytes(STORE_ID_BYTES), time.time_ns() // 1_000_000
     if not config.store:
         return MemoryStore(store_id, now_ms), Identity.generate()
     store = SqliteStore.open(config.store, store_id=store_id, now_ms=now_ms)
     try:
+        if store.rooms():
+            return store, _key_of_rooms(store.key_path)
         return store, Identity.load_or_create(store.key_path)
     except BaseException:
         store.close()
         raise
+
+
+def _key_of_rooms(path: Path) -> Identity:
+    try:
+        return Identity.load(path)
+    except FileNotFoundError:
+        raise IdentityFileError(
+            f"{path}: missing, and the store has rooms whose clients know that key; put it back"
+        ) from None
 
 
 @final
