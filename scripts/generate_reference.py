@@ -328,6 +328,30 @@ def page(parts: Iterable[str]) -> str:
     return "\n\n".join([title, NOTICE, *(part for part in rest if part)]) + "\n"
 
 
+def modules_page() -> str:
+    source = REFERENCE.parents[1] / "src"
+    packages: dict[str, list[tuple[str, str]]] = {}
+    about: dict[str, str] = {}
+    for path in sorted(source.rglob("*.py")):
+        first_line = (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").partition("\n")[
+            0
+        ]
+        package = path.parent.relative_to(source).as_posix()
+        if path.name == "__init__.py":
+            about[package] = first_line
+        else:
+            packages.setdefault(package, []).append((f"`{path.name}`", first_line))
+    return page(
+        [
+            "# Modules",
+            *(
+                f"## {package}/\n\n{about[package]}\n\n{table(['module', 'idea'], rows)}"
+                for package, rows in packages.items()
+            ),
+        ]
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "messages.md": messages_page,
     "capabilities.md": capabilities_page,
@@ -337,6 +361,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "metrics.md": metrics_page,
     "cli.md": cli_page,
     "store.md": store_page,
+    "modules.md": modules_page,
 }
 
 
