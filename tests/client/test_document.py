@@ -463,5 +463,10 @@ def test_arguments_of_connect_are_checked() -> None:
         roomlog.connect("ws://host", room="a b")
     with pytest.raises(ValueError, match="server_key"):
         roomlog.connect("ws://host", room="demo", server_key=b"short")
+    with pytest.raises(TypeError, match="identity"):
+        roomlog.connect("ws://host", room="demo", identity=5)  # type: ignore[arg-type]
+    for name in ("identity", "store"):
+        with pytest.raises(ValueError, match=f"{name}: '' names no file"):
+            roomlog.connect("ws://host", room="demo", **{name: ""})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="label"):
         roomlog.connect("ws://host", room="demo", label="x" * 129)

@@ -12,7 +12,7 @@ from typing import Final
 from roomlog.client.address import Address
 from roomlog.client.backoff import Backoff
 from roomlog.client.document import Document
-from roomlog.core.errors import InvalidValueError
+from roomlog.core.errors import InvalidTypeError, InvalidValueError
 from roomlog.core.signing import PUBLIC_KEY_BYTES, Signer
 from roomlog.identity import Identity
 from roomlog.protocol.codec import Codec
@@ -53,15 +53,20 @@ def connect(
     - `close_timeout_s`: how long the end of the block waits for acknowledgments.
     - `clock_ms`: wall clock in milliseconds since 1970.
 
-    Raises ValueError for an address or room that cannot be, `IdentityFileError`; when it is
+    Raises ValueError or TypeError for an argument that cannot be, `IdentityFileError`; when it is
     entered, `LocalStoreError` and its kinds.
     """
     address = Address(url)
+    for name, path in (("identity", identity), ("store", store)):
+        if isinstance(path, str | os.PathLike) and not Path(path).name:
+            raise InvalidValueError(f"{name}: {os.fspath(path)!r} names no file")
     signer: Signer | None
     if isinstance(identity, str | os.PathLike):
         signer = Identity.load_or_create(identity)
-    else:
+    elif identity is None or hasattr(identity, "public_key"):
         signer = identity
+    else:
+        raise InvalidTypeError(f"identity: an Identity, a path or None, not {identity!r}")
     if server_key is not None and len(server_key) != PUBLIC_KEY_BYTES:
         raise InvalidValueError(f"server_key: 32 bytes, not {len(server_key)}")
     if len(label) > _MOST_LABEL_CHARACTERS:
