@@ -29,7 +29,11 @@ def test_parents_and_heads_are_those_of_brute_force(seed: int) -> None:
         history = set().union(*[sets[head] for head in version])
         assert projection.below(graph, version) == maximal(history & touched, sets)
         if source.random() < density:
-            projection.add(graph, lv)
+            if seed % 2:
+                wanted = maximal((sets[lv] - {lv}) & touched, sets)
+                assert projection.touch(graph, lv) == wanted
+            else:
+                projection.add(graph, lv)
             touched.add(lv)
         assert projection.heads == maximal(touched, sets)
         assert len(projection) == len(touched)

@@ -55,6 +55,20 @@ class KeyProjection:
         self._touched.append(lv)
         self._last = lv
 
+    def touch(self, graph: Graph, lv: int) -> list[int]:
+        """`parents`, then `add`."""
+        parents = graph.parents_of(lv)
+        last = self._last
+        if len(parents) == 1 and parents[0] == last and lv > last:
+            # The newest touching node is always a head, and the greatest one.
+            self._heads[-1] = lv
+            self._touched.append(lv)
+            self._last = lv
+            return [last]
+        below = self.parents(graph, lv)
+        self.add(graph, lv)
+        return below
+
     def parents(self, graph: Graph, lv: int) -> list[int]:
         """The maximal proper ancestors of ``lv`` that touch the key, ascending."""
         answer = self.below(graph, graph.parents_of(lv))

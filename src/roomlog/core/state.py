@@ -177,8 +177,7 @@ class State:
                         continue
                 else:
                     batched.append(text)
-                parents = text.projection.parents(graph, lv)
-                text.projection.add(graph, lv)
+                parents = text.projection.touch(graph, lv)
                 batch.append((lv, parents, [edit]))
         for text in batched:
             batch = text.batch
@@ -188,9 +187,7 @@ class State:
 
     def _apply_text(self, lv: int, key: str, edits: list[TextEdit]) -> None:
         text = self.open_text(key)
-        projection = text.projection
-        parents = projection.parents(self.graph, lv)
-        projection.add(self.graph, lv)
+        parents = text.projection.touch(self.graph, lv)
         text.document.add_node(lv, parents, edits)
 
     def open_text(self, key: str) -> TextState:
