@@ -38,8 +38,9 @@ def write_room(store: SqliteStore, room_id: str) -> tuple[StoredRoom, Replica]:
 
 
 def make_store(path: Path, *room_ids: str) -> dict[str, Replica]:
-    """A closed store with these rooms."""
+    """A closed store with these rooms, and with the server's key that belongs to them."""
     store = SqliteStore.open(path, store_id=os.urandom(16), now_ms=1)
+    Identity.load_or_create(store.key_path)
     replicas = {room_id: write_room(store, room_id)[1] for room_id in room_ids}
     store.close()
     return replicas
