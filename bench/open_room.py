@@ -31,12 +31,14 @@ def write_store(directory: str, pack_nodes: int) -> int:
     from roomlog.core.clock import UNITS_PER_MS
     from roomlog.core.node import CHANGE, Node, NodeHasher, make_node
     from roomlog.core.pack import encode_pack
+    from roomlog.identity import Identity
     from roomlog.store.interface import Append, NewRoom
     from roomlog.store.sqlite import SqliteStore
 
     lineage, epoch = os.urandom(32), os.urandom(16)
     hasher, writer = NodeHasher(lineage), author(0)
     store = SqliteStore.open(directory, store_id=os.urandom(16), now_ms=START_MS)
+    Identity.load_or_create(store.key_path)
     created = store.create_rooms([NewRoom(ROOM, lineage, epoch, START_MS)])
     assert not isinstance(created[0], Exception), created[0]
     appends: list[Append] = []
