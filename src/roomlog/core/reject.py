@@ -35,6 +35,7 @@ class RejectClass(Enum):
     # identity
     PROOF_MISSING = ("proof_missing", RejectKind.FINAL)
     PROOF_INVALID = ("proof_invalid", RejectKind.FINAL)
+    PEER_UNKNOWN = ("peer_unknown", RejectKind.FINAL)
     # node
     HEADER_INVALID = ("header_invalid", RejectKind.FINAL)
     VERSION_UNSUPPORTED = ("version_unsupported", RejectKind.FINAL)
@@ -60,8 +61,11 @@ class RejectClass(Enum):
     ROOM_FULL = ("room_full", RejectKind.RETRY)
     STORE_UNAVAILABLE = ("store_unavailable", RejectKind.RETRY)
     DRAINING = ("draining", RejectKind.RETRY)
+    PRESENCE_TOO_LARGE = ("presence_too_large", RejectKind.RETRY)
+    SUBSCRIPTION_INVALID = ("subscription_invalid", RejectKind.RETRY)
     # history
     EPOCH_UNKNOWN = ("epoch_unknown", RejectKind.FINAL)
+    CHECKPOINT_NOT_FOUND = ("checkpoint_not_found", RejectKind.FINAL)
     # rooms
     ROOM_NOT_FOUND = ("room_not_found", RejectKind.FINAL)
 

@@ -21,6 +21,8 @@ class Purpose(Enum):
     NODE = "node"
     HELLO = "hello"
     WELCOME = "welcome"
+    CHECKPOINT = "checkpoint"
+    SNAPSHOT = "snapshot"
 
     prefix: bytes
 

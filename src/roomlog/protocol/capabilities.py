@@ -37,6 +37,15 @@ class Capability(msgspec.Struct, frozen=True):
 CAPABILITIES: Final[tuple[Capability, ...]] = (
     Capability("codec_msgpack", CapabilityKind.FLAG, 1, "speaks roomlog.v1+msgpack"),
     Capability("cursor_resume", CapabilityKind.FLAG, 1, "resumes from a cursor {epoch, seq, id}"),
+    Capability("log_cut", CapabilityKind.FLAG, 1, "finds where two logs part by `request {have}`"),
+    Capability(
+        "snapshot_join", CapabilityKind.FLAG, 1, "joins by a snapshot and what came after it"
+    ),
+    Capability(
+        "header_only_nodes", CapabilityKind.FLAG, 1, "subscribes to keys; other nodes lack bodies"
+    ),
+    Capability("unsigned_bulk", CapabilityKind.FLAG, 1, "takes old history without signatures"),
+    Capability("presence_ttl", CapabilityKind.FLAG, 1, "presence, peers and signals, with expiry"),
     Capability("feature_level", CapabilityKind.SMALLER, 1, "highest feature level understood"),
     Capability("max_frame_bytes", CapabilityKind.SMALLER, 1, "longest frame accepted, in bytes"),
     Capability("max_pack_nodes", CapabilityKind.SMALLER, 1, "most nodes accepted in one pack"),
@@ -50,6 +59,11 @@ def own_offer(limits: SessionLimits = DEFAULT_LIMITS) -> Offer:
     return {
         "codec_msgpack": True,
         "cursor_resume": True,
+        "log_cut": True,
+        "snapshot_join": True,
+        "header_only_nodes": True,
+        "unsigned_bulk": True,
+        "presence_ttl": True,
         "feature_level": FEATURE_LEVEL,
         "max_frame_bytes": limits.frame_bytes,
         "max_pack_nodes": limits.pack_nodes,

@@ -11,6 +11,7 @@ import msgspec
 
 from roomlog.core.reject import RejectClass
 from roomlog.protocol.close_codes import CloseCode
+from roomlog.protocol.messages import SignedCheckpoint
 
 
 @final
@@ -38,6 +39,9 @@ class OpenRoom(msgspec.Struct, frozen=True):
 
     room_id: str
     may_create: bool
+    checkpoint: SignedCheckpoint | None = None
+    """One with this server's own signature: when the room lacks any id of its frontier, the log was
+    lost. Then the shell renews the epoch and opens a reconcile window before `room_opened`."""
 
 
 @final
@@ -60,15 +64,18 @@ class ReadAfter(msgspec.Struct, frozen=True):
     seq: int
     page_nodes: int
     ref: str | None
+    signatures: bool = True
 
 
 @final
 class ReadMissing(msgspec.Struct, frozen=True):
-    """Send what is not in the history of `frontier`."""
+    """Send what is not in the history of `frontier`; `signatures` False allows leaving out old
+    ones (as in every read that has it)."""
 
     frontier: tuple[bytes, ...]
     page_nodes: int
     ref: str | None
+    signatures: bool = True
 
 
 @final
@@ -80,5 +87,64 @@ class ReadNodes(msgspec.Struct, frozen=True):
     ref: str | None
 
 
-Read = ReadAfter | ReadMissing | ReadNodes
-ServerEffect = Send | Close | OpenRoom | Admit | ReadAfter | ReadMissing | ReadNodes
+@final
+class ReadBefore(msgspec.Struct, frozen=True):
+    """Send one page of what lies below `seq`, the newest of it."""
+
+    seq: int
+    page_nodes: int
+    ref: str | None
+    signatures: bool = True
+
+
+@final
+class ReadSnapshot(msgspec.Struct, frozen=True):
+    """Send the snapshot, move the reading position to its seq and feed the session from there."""
+
+    page_nodes: int
+    ref: str | None
+    signatures: bool = True
+
+
+@final
+class ReadHash(msgspec.Struct, frozen=True):
+    """Compute the state hash of the keys of `patterns`, of everything when there are none."""
+
+    patterns: tuple[str, ...]
+    ref: str | None
+
+
+@final
+class ReadBodies(msgspec.Struct, frozen=True):
+    """Subscribe to `patterns`, () for everything, and send the bodies that `before` left out.
+
+    The shell changes what is relayed, reports its reading position by `subscribed`, sends the
+    nodes up to there that touch a key of `patterns` and none of `before`, then `request_done`.
+    """
+
+    patterns: tuple[str, ...]
+    before: tuple[str, ...]
+    page_nodes: int
+    ref: str | None
+
+
+@final
+class ShowPresence(msgspec.Struct, frozen=True):
+    """Show `data` to the room for `ttl_ms`; None takes it away."""
+
+    data: object
+    ttl_ms: int
+
+
+@final
+class DeliverSignal(msgspec.Struct, frozen=True):
+    """Give `data` to every session of one identity; `signal_failed` when there is none."""
+
+    pubkey: bytes
+    label: str
+    data: object
+    ref: str | None
+
+
+Read = ReadAfter | ReadMissing | ReadNodes | ReadBefore | ReadSnapshot | ReadHash | ReadBodies
+ServerEffect = Send | Close | OpenRoom | Admit | Read | ShowPresence | DeliverSignal

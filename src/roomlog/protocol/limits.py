@@ -22,6 +22,26 @@ class SessionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Most nodes in one pack."""
     frontier_ids: int = 1024
     """Most ids in one frontier or `request {ids}`."""
+    have_pairs: int = 256
+    """Most pairs in one `request {have}`."""
+    subscription_patterns: int = 64
+    """Most patterns of a subscription or a hash."""
+    pattern_bytes: int = 256
+    """Longest pattern, in bytes of UTF-8."""
+    presence_bytes: int = 4 * KIB
+    """Longest presence data, as MessagePack."""
+    presence_ttl_ms: int = 30_000
+    """How long presence lasts that names no time."""
+    presence_ttl_max_ms: int = 300_000
+    """How long presence may last without being shown again."""
+    signal_bytes: int = 16 * KIB
+    """Longest signal data, as MessagePack."""
+    resend_window_ms: int = 7 * 24 * 3600 * 1000
+    """How long ago nodes were admitted that may be sent without signatures."""
+    reconcile_window_ms: int = 24 * 3600 * 1000
+    """How long clients may push back what a server lost."""
+    checkpoint_interval_ms: int = 60_000
+    """How often live sessions get a checkpoint, if the log has grown."""
     queued_requests: int = 4
     """Most unanswered `request`s of a session, the running one included."""
     live_nodes_per_second: int = 200

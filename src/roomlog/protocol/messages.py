@@ -24,6 +24,9 @@ ShortText = Annotated[str, Meta(max_length=128)]
 Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Frontier = Annotated[list[NodeId], Meta(max_length=1024)]
+IdPrefix = Annotated[bytes, Meta(min_length=8, max_length=8)]
+Have = Annotated[list[tuple[Sequence, IdPrefix]], Meta(min_length=1, max_length=256)]
+Patterns = Annotated[list[str], Meta(max_length=1024)]
 
 
 class Message(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True):
@@ -71,6 +74,49 @@ class After(msgspec.Struct, kw_only=True):
     seq: Sequence
 
 
+class SignedCheckpoint(msgspec.Struct, kw_only=True):
+    """How far a log had come, by the word of the server that keeps it."""
+
+    lineage: Lineage
+    epoch: Epoch
+    seq: Sequence
+    frontier: Frontier
+    """The heads of the log at `seq`, ascending."""
+    signature: Signature
+    """The server's, purpose `checkpoint`."""
+
+
+class Identity(msgspec.Struct, kw_only=True, frozen=True):
+    """Whom presence and signals are about: a proven key and the label it signed."""
+
+    pubkey: PublicKey
+    label: Label = ""
+
+
+class Peer(msgspec.Struct, kw_only=True, frozen=True):
+    """Somebody who is in the room, however many sockets it has."""
+
+    pubkey: PublicKey
+    label: Label = ""
+    peer_type: ShortText = ""
+
+
+class PresenceEntry(msgspec.Struct, kw_only=True):
+    """What one session shows of itself."""
+
+    pubkey: PublicKey
+    session: str
+    data: object
+    label: Label = ""
+
+
+class HashOf(msgspec.Struct, kw_only=True):
+    """Which keys a state hash is about."""
+
+    patterns: Patterns = []
+    """Globs; none means everything."""
+
+
 # client -> server
 
 
@@ -88,9 +134,9 @@ class Hello(Message, tag="hello"):
     proof: Signature | None = None
     """Its signature over the transcript; required with `pubkey`."""
     label: Label = ""
-    """A name for this device or process; signed, shown to nobody yet."""
+    """A name for this device or process; signed, shown to the room with the key."""
     peer_type: ShortText = ""
-    """What kind of participant this is; recorded by nobody yet."""
+    """What kind of participant this is, as it says; shown to the room."""
     client: Software | None = None
     """Name and version of the client's software."""
     caps: dict[str, object] = {}
@@ -105,6 +151,10 @@ class Hello(Message, tag="hello"):
     """Heads of the admitted nodes it holds."""
     pending: Pending | None = None
     """What it holds that was never acknowledged and will be pushed."""
+    checkpoint: SignedCheckpoint | None = None
+    """The newest one it has of this room: evidence, should the server have lost its log."""
+    subscribe: Patterns = []
+    """Whose bodies it wants, as in `subscribe`; needs `header_only_nodes`, else all come."""
 
 
 class PushPack(Message, tag="pack"):
@@ -117,16 +167,55 @@ class PushPack(Message, tag="pack"):
 
 
 class Request(Message, tag="request"):
-    """Asks for history: exactly one of `after`, `frontier`, `ids`."""
+    """Asks for history or state: one of `after`, `have`, `before`, `frontier`, `ids`, `snapshot`,
+    `hash`."""
 
     after: After | None = None
-    """Everything later than this seq; only one such request at a time."""
+    """Everything later than this seq; it and `snapshot` only one at a time."""
+    have: Have | None = None
+    """Where do the logs part? Of the client's: seq, and the first 8 bytes of the id there."""
+    before: After | None = None
+    """One page of what lies below this seq, the newest of it."""
     frontier: Frontier | None = None
     """Everything that is not in the history of these."""
     ids: Frontier | None = None
     """These nodes."""
+    snapshot: bool = False
+    """The room's snapshot, and everything later than its seq."""
+    hash: HashOf | None = None
+    """The hash of the state."""
     page: Annotated[int, Meta(ge=1, le=4096)] | None = None
     """Most nodes in one answering pack; 1,024 if not given."""
+    stop_at_unknown: bool = False
+    """With `frontier`: send nothing when one of them is unknown, but say which."""
+    signatures: bool = True
+    """False: nodes admitted longer ago than the resend window may come unsigned; needs
+    `unsigned_bulk`."""
+
+
+class Subscribe(Message, tag="subscribe"):
+    """Whose bodies to send from now on; replaces the patterns before it."""
+
+    patterns: Patterns = []
+    """Globs over keys; none means everything."""
+
+
+class Presence(Message, tag="presence"):
+    """What this session shows of itself, until it is replaced, expires or the session ends."""
+
+    data: object = None
+    """Null, a boolean, a number, a text, or lists and maps of these; null takes it away."""
+    ttl_ms: Annotated[int, Meta(ge=1)] | None = None
+    """How long it lasts without being shown again; the server's default and limit apply."""
+
+
+class Signal(Message, tag="signal"):
+    """A word to one peer, kept by nobody."""
+
+    to: Identity
+    """Every session of this identity gets it."""
+    data: object = None
+    """As in `presence`."""
 
 
 class Ping(Message, tag="ping"):
@@ -136,7 +225,7 @@ class Ping(Message, tag="ping"):
     """Any integer; echoed."""
 
 
-ClientMessage = Hello | PushPack | Request | Ping
+ClientMessage = Hello | PushPack | Request | Subscribe | Presence | Signal | Ping
 
 # server -> client
 
@@ -181,9 +270,17 @@ class Welcome(Message, tag="welcome"):
     session: str
     """Names the session in the server's logs."""
     catch_up: str
-    """`none`, `cursor` or `walk`: what to request next."""
+    """`none`, `cursor`, `cut`, `walk` or `snapshot`: what to request next."""
     signature: Signature
     """The server's, over the transcript and the facts above."""
+    checkpoint: Signature | None = None
+    """The server's, purpose `checkpoint`, over lineage, epoch, seq and frontier above."""
+    missing: After | None = None
+    """The server lost what this epoch's log had after this seq: whoever holds it may push it."""
+    subscribed: Patterns = []
+    """The patterns in force; none means that every body comes."""
+    peers: list[Peer] = []
+    """Who is here, the first 64; the others follow as `peer-joined`. Needs `presence_ttl`."""
 
 
 class Credit(Message, tag="credit"):
@@ -252,6 +349,136 @@ class RequestEnd(Message, tag="request-end"):
     """The session's reading position."""
     missing: list[NodeId] = []
     """With `ids`: those that are not in the log."""
+    cut: Sequence | None = None
+    """With `have`: the greatest seq given at which both logs have the same node, 0 for none."""
+    unknown: list[int] = []
+    """With `stop_at_unknown`: indexes of the ids that are not in the log; then nothing was sent."""
+
+
+class Snapshot(Message, tag="snapshot"):
+    """One chunk of a snapshot. The first one has the facts; the signature covers all of it."""
+
+    chunk: int = 0
+    """Which chunk, from 0."""
+    data: bytes = b""
+    """The next bytes of the state."""
+    chunks: int = 0
+    """In the first: how many there are."""
+    size_bytes: int = 0
+    """In the first: how long the state is."""
+    seq: Sequence = 0
+    """In the first: the state is that of the log up to here."""
+    frontier: bytes = b""
+    """In the first: a signed pack of the heads of that log, whole."""
+    state_hash: bytes = b""
+    """In the first: the state hash, 32 bytes."""
+    digest: bytes = b""
+    """In the first: BLAKE3 of the state's bytes."""
+    signature: bytes = b""
+    """In the first: the server's, purpose `snapshot`."""
+
+
+class StateHashReport(Message, tag="state-hash"):
+    """The state hash at a frontier, for the keys asked for."""
+
+    frontier: list[NodeId]
+    """The heads of the durable log it was computed at, ascending."""
+    hash: str
+    """64 hexadecimal digits."""
+    coverage: dict[str, object]
+    """What it stands for; anything awaited, held, pruned or unknown makes it incomplete."""
+
+
+class Checkpoint(Message, tag="checkpoint"):
+    """How far the log has come: keep it, and show it to a server that forgot."""
+
+    lineage: Lineage
+    """That of the welcome."""
+    epoch: Epoch
+    """That of the log."""
+    seq: Sequence
+    """The head of the durable log."""
+    frontier: list[NodeId]
+    """Its heads, ascending."""
+    signature: Signature
+    """The server's, purpose `checkpoint`."""
+
+
+class SubscribeAck(Message, tag="subscribe-ack"):
+    """Nodes after `seq` follow the patterns; earlier bodies come up to the `request-end`."""
+
+    seq: Sequence
+    """The session's reading position."""
+    patterns: Patterns = []
+    """Those in force."""
+
+
+class PresenceShown(Message, tag="presence"):
+    """What another session shows of itself."""
+
+    pubkey: PublicKey
+    """Its proven key."""
+    session: str
+    """Which of its sessions."""
+    data: object
+    """As it was sent."""
+    label: Label = ""
+    """Its signed label."""
+
+
+class PresenceSnapshot(Message, tag="presence-snapshot"):
+    """What everybody shows at the time of joining; several of these when it is long."""
+
+    entries: list[PresenceEntry]
+    """One a session."""
+
+
+class PresenceLeft(Message, tag="presence-left"):
+    """A session shows nothing any more."""
+
+    pubkey: PublicKey
+    """Its proven key."""
+    session: str
+    """Which of its sessions."""
+    reason: str
+    """`left` or `expired`."""
+    label: Label = ""
+    """Its signed label."""
+
+
+class PeerJoined(Message, tag="peer-joined"):
+    """The first session of an identity has come."""
+
+    pubkey: PublicKey
+    """Its proven key."""
+    label: Label = ""
+    """Its signed label."""
+    peer_type: ShortText = ""
+    """What it says it is."""
+
+
+class PeerLeft(Message, tag="peer-left"):
+    """The last session of an identity is gone."""
+
+    pubkey: PublicKey
+    """Its proven key."""
+    label: Label = ""
+    """Its signed label."""
+    peer_type: ShortText = ""
+    """What it said it was."""
+
+
+class SignalReceived(Message, tag="signal"):
+    """A word from one peer to this one."""
+
+    pubkey: PublicKey
+    """The sender's proven key."""
+    session: str
+    """Which of its sessions."""
+    data: object
+    """As it was sent."""
+    label: Label = ""
+    """The sender's signed label."""
 
 
 class Drain(msgspec.Struct, kw_only=True):
@@ -302,17 +529,55 @@ class Error(Message, tag="error"):
     """With a fault of the server: what its log calls it."""
 
 
-ServerMessage = Challenge | Welcome | Credit | Pack | PackAck | Pong | RequestEnd | Notice | Error
+ServerMessage = (
+    Challenge
+    | Welcome
+    | Credit
+    | Checkpoint
+    | Snapshot
+    | Pack
+    | PackAck
+    | Pong
+    | RequestEnd
+    | SubscribeAck
+    | StateHashReport
+    | PresenceShown
+    | PresenceSnapshot
+    | PresenceLeft
+    | PeerJoined
+    | PeerLeft
+    | SignalReceived
+    | Notice
+    | Error
+)
 
-CLIENT_MESSAGES: tuple[type[Message], ...] = (Hello, PushPack, Request, Ping)
+CLIENT_MESSAGES: tuple[type[Message], ...] = (
+    Hello,
+    PushPack,
+    Request,
+    Subscribe,
+    Presence,
+    Signal,
+    Ping,
+)
 SERVER_MESSAGES: tuple[type[Message], ...] = (
     Challenge,
     Welcome,
     Credit,
+    Checkpoint,
+    Snapshot,
     Pack,
     PackAck,
     Pong,
     RequestEnd,
+    SubscribeAck,
+    StateHashReport,
+    PresenceShown,
+    PresenceSnapshot,
+    PresenceLeft,
+    PeerJoined,
+    PeerLeft,
+    SignalReceived,
     Notice,
     Error,
 )

@@ -140,6 +140,7 @@ class Connection:
             elif isinstance(effect, OpenRoom):
                 self._opening = asyncio.create_task(self._open_room(effect))
             else:
+                assert isinstance(effect, ReadAfter | ReadMissing | ReadNodes)
                 self._read(effect)
 
     def flush(self) -> None:
