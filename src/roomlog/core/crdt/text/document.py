@@ -23,6 +23,10 @@ class TextDocument:
     same on every replica. Transient merge state is dropped and rebuilt when it holds more than
     `span_limit` spans.
 
+    With a `base`, a node handle and a text, the document begins as that text: a critical version
+    whose own history does not exist. Every node then has the base in its history, by naming it or a
+    node above it as parent.
+
     An edit outside its author's view (also one that removes past the end, or does nothing) has no
     effect, and the node's later edits are read as if it were not there.
     """
@@ -37,7 +41,12 @@ class TextDocument:
         "stats",
     )
 
-    def __init__(self, tie_break: Callable[[int], bytes], span_limit: int = 200_000) -> None:
+    def __init__(
+        self,
+        tie_break: Callable[[int], bytes],
+        span_limit: int = 200_000,
+        base: tuple[int, str] | None = None,
+    ) -> None:
         self._text: ChunkedText = ChunkedText()
         self._state: MergeState = MergeState(tie_break, span_limit)
         self._last_node: int = -1
@@ -45,6 +54,12 @@ class TextDocument:
         self._open_start: int = 0
         self._open_entry: Entry | None = None
         self.stats: TextStats = self._state.stats
+        if base is not None:
+            handle, text = base
+            self._claim(handle)
+            if text:
+                self._text.insert(0, text)
+            self._state.found(handle, len(text))
 
     def __len__(self) -> int:
         return self._text.length
@@ -130,8 +145,9 @@ class TextDocument:
         """Merge one node; returns what to do to the visible text, in order.
 
         `parents` are the latest nodes of this document in the author's view. Ends the node
-        that local edits were added to. Raises ValueError when a parent is unknown or `node` is not
-        greater than all before it; nothing is merged then.
+        that local edits were added to. Raises ValueError when a parent is unknown, when there is
+        none although the document has a base, or when `node` is not greater than all before it;
+        nothing is merged then.
         """
         self._close()
         heads = self._state.head_nodes
@@ -141,6 +157,8 @@ class TextDocument:
         ):
             self._claim(node)
             return self._add_at_heads(node, edits)
+        if not parents and self._state.history.base_node >= 0:
+            raise ValueError(f"node {node} does not have the base in its history")
         above = self._state.entries_of(parents)
         self._claim(node)
         return self._add_beside(node, above, edits)
@@ -177,6 +195,8 @@ class TextDocument:
         children: list[int] = [0] * len(nodes)
         for index in range(len(nodes)):
             node, parents, _ = nodes[index]
+            if not parents and history.base_node >= 0:
+                raise ValueError(f"node {node} does not have the base in its history")
             for parent in parents:
                 place = places.get(parent, -1)
                 if place >= 0:

@@ -184,6 +184,7 @@ class TextHistory:
         "_node_runs",
         "_version_runs",
         "_version_starts",
+        "base_node",
         "entries",
         "next_version",
         "starts",
@@ -201,6 +202,8 @@ class TextHistory:
         self._version_runs: list[NodeRun] = []
         self._version_starts: list[int] = []
         self._difference_marks: int = 0
+        # The node that stands for history that is not here, -1 when all of it is.
+        self.base_node: int = -1
         # The node under way, whose number of local versions is not known yet.
         self.writing: int = -1
         self.written_from: int = 0

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, final
 
 from roomlog.core.crdt.text.edit import TextStats
-from roomlog.core.crdt.text.history import Entry, TextHistory
+from roomlog.core.crdt.text.history import NOTHING, Entry, TextHistory
 from roomlog.core.crdt.text.plan import walk_order
 from roomlog.core.crdt.text.walker import Walker
 
@@ -48,6 +48,22 @@ class MergeState:
         self.critical: list[Entry] = []
         self.walker: Walker | None = None
         self.stats: TextStats = TextStats()
+
+    def found(self, node: int, length: int) -> None:
+        """Begin with a critical version of `length` characters instead of with nothing.
+
+        It takes one local version, which does nothing: only the length after it is asked for.
+        """
+        history = self.history
+        entry = history.open([])
+        entry.append(NOTHING, 0, 1, length)
+        entry.critical = True
+        self.critical.append(entry)
+        history.base_node = node
+        history.next_version = 1
+        history.note_node(node, 0, 1)
+        self.set_head(node, entry)
+        self.stats.local_versions = 1
 
     def direct_entry(self) -> Entry:
         """The entry that takes edits made at the heads: the only head itself where possible."""
@@ -146,7 +162,10 @@ class MergeState:
         return walker
 
     def _critical_before(self, version: int) -> Entry | None:
-        """The newest critical version at or before a local version; None is the very start."""
+        """The newest critical version at or before a local version; None is the very start.
+
+        With a base that one is the start.
+        """
         critical = self.critical
         at = len(critical) - 1
         while at >= 0:
@@ -158,7 +177,7 @@ class MergeState:
                 if boundary > entry.start:
                     return self.entry_ending(boundary)
             at -= 1
-        return None
+        return self.entry_ending(1) if self.history.base_node >= 0 else None
 
     def _new_walker(self, base: Entry | None) -> Walker:
         history = self.history

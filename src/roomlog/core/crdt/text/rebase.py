@@ -24,19 +24,22 @@ def rebase_edits(
     nodes: Sequence[BatchNode],
     dropped: AbstractSet[tuple[int, int]],
     tie_break: Callable[[int], bytes],
+    base: tuple[int, str] | None = None,
 ) -> dict[tuple[int, int], list[TextEdit]]:
     """The edits that say the same in the history without the dropped ones.
 
-    `nodes` is the whole history of the document, parents first; `dropped` names edits by (node,
+    `nodes` is the whole history of the document, parents first, or all of it above its `base`
+    (as in `TextDocument`). `dropped` names edits by (node,
     index of the edit). Returns, for each kept edit that changes, what to put in its place, to be
     applied in order: deletions may split or vanish (an empty list). An edit that had no effect is
     left as it is while it still has none, and vanishes otherwise. Raises ValueError when a parent
     is unknown.
     """
     places: dict[int, int] = {}
+    base_node = -1 if base is None else base[0]
     for index in range(len(nodes)):
         for parent in nodes[index][1]:
-            if parent not in places:
+            if parent not in places and parent != base_node:
                 raise ValueError(f"node {parent} is unknown")
         places[nodes[index][0]] = index
     first = len(nodes)
@@ -45,7 +48,7 @@ def rebase_edits(
     if first == len(nodes):
         return {}
     begin = _undisturbed(nodes, places, first)
-    before = TextDocument(tie_break)
+    before = TextDocument(tie_break, base=base)
     before.add_nodes(nodes[:begin])
     rebasing = _Rebasing(tie_break, len(before))
     for place in rebasing.plan(nodes, places, begin):
@@ -60,7 +63,7 @@ def _undisturbed(nodes: Sequence[BatchNode], places: dict[int, int], limit: int)
     for index in range(count - 1, -1, -1):
         highest = -1
         for parent in nodes[index][1]:
-            highest = max(highest, places[parent])
+            highest = max(highest, places.get(parent, -1))
         lowest[index] = min(lowest[index + 1], highest)
     begin = 0
     heads: set[int] = set()
@@ -106,7 +109,7 @@ class _Rebasing:
         for index in range(begin, len(nodes)):
             above: list[int] = []
             for parent in nodes[index][1]:
-                place = places[parent] - begin
+                place = places.get(parent, -1) - begin
                 if place >= 0:
                     above.append(place)
             full.append(Entry(0, [full[place] for place in above]))
