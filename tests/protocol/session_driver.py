@@ -10,6 +10,7 @@ from roomlog.core.pack import encode_pack
 from roomlog.identity import Identity
 from roomlog.protocol import messages
 from roomlog.protocol.capabilities import own_offer
+from roomlog.protocol.checkpoint import sign_checkpoint
 from roomlog.protocol.codec import Codec, encode, server_frames
 from roomlog.protocol.effects import Close, Send, ServerEffect
 from roomlog.protocol.handshake import hello_proof, transcript
@@ -34,12 +35,33 @@ class Facts:
 
     def __init__(self, head_seq: int = 0) -> None:
         self.head_seq = head_seq
+        self.snapshot_seq = 0
+        self.missing: messages.After | None = None
+        self.present: list[messages.Peer] = []
 
     def id_at(self, seq: int) -> bytes:
         return seq.to_bytes(32, "big")
 
     def frontier_ids(self) -> list[bytes]:
         return [self.id_at(self.head_seq)] if self.head_seq else []
+
+    def knows(self, node_id: bytes) -> bool:
+        return 1 <= int.from_bytes(node_id, "big") <= self.head_seq
+
+    def missing_of(self) -> messages.After | None:
+        return self.missing
+
+    def checkpoint_signature(self) -> bytes | None:
+        return sign_checkpoint(
+            SERVER,
+            lineage=self.lineage,
+            epoch=self.epoch,
+            seq=self.head_seq,
+            frontier=self.frontier_ids(),
+        )
+
+    def peers(self) -> list[messages.Peer]:
+        return self.present
 
 
 class Driver:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, final
+from typing import final
 
 import msgspec
 
@@ -18,28 +18,7 @@ from roomlog.protocol.handshake import (
 )
 from roomlog.protocol.limits import SessionLimits
 from roomlog.protocol.messages import Challenge, CreditTotals, Hello, Software, Welcome
-
-
-class RoomFacts(Protocol):
-    """What a session asks of its room; durable facts only."""
-
-    @property
-    def lineage(self) -> bytes:
-        """32 bytes."""
-
-    @property
-    def epoch(self) -> bytes:
-        """16 bytes."""
-
-    @property
-    def head_seq(self) -> int:
-        """The greatest durable seq, 0 in an empty room."""
-
-    def frontier_ids(self) -> list[bytes]:
-        """The heads of the durable log, ascending."""
-
-    def id_at(self, seq: int) -> bytes:
-        """The node with this durable seq."""
+from roomlog.protocol.room_facts import RoomFacts
 
 
 @final

@@ -6,10 +6,10 @@ from typing import Final, final
 
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.protocol.effects import Read, ReadAfter, ReadMissing, ReadNodes
-from roomlog.protocol.greeting import RoomFacts
 from roomlog.protocol.limits import SessionLimits
 from roomlog.protocol.messages import After, Request
 from roomlog.protocol.pushed_packs import ProtocolMisuse
+from roomlog.protocol.room_facts import RoomFacts
 
 DEFAULT_PAGE_NODES: Final = 1024
 

@@ -34,11 +34,12 @@ from roomlog.protocol.effects import (
     Send,
     ServerEffect,
 )
-from roomlog.protocol.greeting import Greeting, RoomFacts
+from roomlog.protocol.greeting import Greeting
 from roomlog.protocol.limits import LEAST_FRAME_BYTES, SessionLimits
 from roomlog.protocol.message_rate import REQUEST_COST, MessageRate
 from roomlog.protocol.pushed_packs import ProtocolMisuse, PushedPacks, claimed_count
 from roomlog.protocol.requests import Requests, field_reject
+from roomlog.protocol.room_facts import RoomFacts
 
 HELD_FRAMES = 8
 """Frames other than packs that may arrive before the welcome they should have waited for."""

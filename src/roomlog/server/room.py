@@ -18,8 +18,9 @@ from roomlog.core.pack import decode_pack, encode_pack
 from roomlog.core.pack.blocks import BODIES_FLAG, COLUMNS_FLAG, SIGNATURES_FLAG
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import Signer
+from roomlog.protocol.checkpoint import sign_checkpoint
 from roomlog.protocol.limits import SessionLimits
-from roomlog.protocol.messages import PackAck, RejectedNode
+from roomlog.protocol.messages import After, PackAck, Peer, RejectedNode
 from roomlog.protocol.server_session import ENVELOPE_BYTES
 from roomlog.server.admission import PendingNodes, Refusals, Verdict, admit
 from roomlog.server.history import Page, join_pages
@@ -142,6 +143,7 @@ class Room:
         self._recent: deque[Page] = deque()
         self._recent_bytes = 0
         self._merger = _MergeSubmitter(signer.public_key)
+        self._checkpoint: tuple[bytes, int, bytes | None] | None = None
 
     # durable facts
 
@@ -171,6 +173,34 @@ class Room:
     def id_at(self, seq: int) -> bytes:
         """The node with this durable seq."""
         return self.graph.id_of(seq - 1)
+
+    def knows(self, node_id: bytes) -> bool:
+        """Whether a node of this id is in the durable log."""
+        return self.graph.index_of(node_id) >= 0
+
+    @property
+    def snapshot_seq(self) -> int:
+        """The seq of a snapshot that may be offered, 0 when there is none."""
+        return 0
+
+    def missing_of(self) -> After | None:
+        """The lost log whose nodes are taken from anybody at present, after which seq."""
+        return None
+
+    def checkpoint_signature(self) -> bytes | None:
+        """The signature over the log as it stands, made once for each head."""
+        epoch, seq, known = self.epoch, self.head_seq, self._checkpoint
+        if known is not None and known[0] == epoch and known[1] == seq:
+            return known[2]
+        signature = sign_checkpoint(
+            self._signer, lineage=self.lineage, epoch=epoch, seq=seq, frontier=self.frontier_ids()
+        )
+        self._checkpoint = (epoch, seq, signature)
+        return signature
+
+    def peers(self) -> list[Peer]:
+        """The identities that have a session here."""
+        return []
 
     @property
     def is_quiet(self) -> bool:
