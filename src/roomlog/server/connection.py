@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, final
 
 from aiohttp.abc import AbstractStreamWriter
 
@@ -13,7 +14,9 @@ from roomlog.protocol.effects import (
     Admit,
     Close,
     OpenRoom,
+    Read,
     ReadAfter,
+    ReadBefore,
     ReadMissing,
     ReadNodes,
     Send,
@@ -22,6 +25,7 @@ from roomlog.protocol.effects import (
 from roomlog.protocol.messages import PackAck
 from roomlog.protocol.server_session import ServerSession, State
 from roomlog.server.admission import Refusals
+from roomlog.server.answers import Answer, answer_before, answer_missing, answer_nodes
 from roomlog.server.feeder import Feeder
 from roomlog.server.reader import Reader, opcode_of
 from roomlog.server.room import Room
@@ -128,20 +132,19 @@ class Connection:
     def perform(self, effects: list[ServerEffect]) -> None:
         """Carry out effects in order; frames wait in the outbox until `flush`."""
         for effect in effects:
-            if isinstance(effect, Send):
-                self._outbox.append(server_frame(self._opcode, effect.frame))
-                if effect.refused is not None:
-                    self._count_error(effect.refused)
-            elif isinstance(effect, Admit):
-                assert self.room is not None
-                self.room.push(self, effect.ticket, effect.pack)
-            elif isinstance(effect, Close):
-                self._begin_close(effect)
-            elif isinstance(effect, OpenRoom):
-                self._opening = asyncio.create_task(self._open_room(effect))
-            else:
-                assert isinstance(effect, ReadAfter | ReadMissing | ReadNodes)
-                self._read(effect)
+            _PERFORM[type(effect)](self, effect)
+
+    def _send(self, effect: Send) -> None:
+        self._outbox.append(server_frame(self._opcode, effect.frame))
+        if effect.refused is not None:
+            self._count_error(effect.refused)
+
+    def _admit(self, effect: Admit) -> None:
+        assert self.room is not None
+        self.room.push(self, effect.ticket, effect.pack)
+
+    def _begin_opening(self, effect: OpenRoom) -> None:
+        self._opening = asyncio.create_task(self._open_room(effect))
 
     def flush(self) -> None:
         """Write what waits in one piece."""
@@ -190,13 +193,15 @@ class Connection:
             self.hub.count_welcome(self)
         self._do(effects)
 
-    def _read(self, effect: ReadAfter | ReadMissing | ReadNodes) -> None:
-        # What was asked before is answered before.
+    # What was asked before is answered before: each read flushes.
+
+    def _read_after(self, effect: ReadAfter) -> None:
         self.flush()
-        if isinstance(effect, ReadAfter):
-            self._feeder.move_back(effect)
-        else:
-            self._feeder.answer(effect)
+        self._feeder.move_back(effect, effect.seq)
+
+    def _answer(self, effect: Read) -> None:
+        self.flush()
+        self._feeder.answer(_ANSWERS[type(effect)](effect, self.hub.monotonic()))
 
     # what the room answers
 
@@ -308,3 +313,20 @@ class Connection:
         """The socket is gone."""
         self.session.disconnected()
         self._leave()
+
+
+_ANSWERS: Final[dict[type, Callable[[Any, float], Answer]]] = {
+    ReadMissing: answer_missing,
+    ReadNodes: answer_nodes,
+    ReadBefore: answer_before,
+}
+"""How a request that is answered beside the log is answered: from the read and the time."""
+_PERFORM: Final[dict[type, Callable[[Connection, Any], None]]] = {
+    Send: Connection._send,
+    Close: Connection._begin_close,
+    OpenRoom: Connection._begin_opening,
+    Admit: Connection._admit,
+    ReadAfter: Connection._read_after,
+    **dict.fromkeys(_ANSWERS, Connection._answer),
+}
+"""What to do for each effect of a session."""

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from roomlog.core.graph import Graph
 from roomlog.core.node import NodeHasher
-from roomlog.core.pack import concatenate_rows, select
-from roomlog.core.pack.blocks import COLUMNS_FLAG
+from roomlog.core.pack import concatenate_rows, decode_pack, encode_pack, select
+from roomlog.core.pack.blocks import COLUMNS_FLAG, PackBlocks
+from roomlog.core.pack.codec import COLUMNS_FROM_NODES
 from roomlog.core.pack.index import add_headers
 from roomlog.core.reject import Reject
 from roomlog.store.errors import StoreCorrupt
@@ -53,16 +54,23 @@ def read_pages(
     *,
     max_nodes: int,
     max_bytes: int,
+    unsigned_through: int = 0,
 ) -> list[Page]:
     """The packs from `after_seq` + 1 on, not beyond `through_seq`: one read of the store's worth.
 
-    Each has at most `max_nodes` nodes and `max_bytes` bytes. Empty only when nothing is there.
+    Each has at most `max_nodes` nodes and `max_bytes` bytes, and those up to `unsigned_through`
+    come without signatures. Empty only when nothing is there.
     """
     rows = store.read_log(room.room_id, after_seq, max_nodes, max_bytes)
     hasher = NodeHasher(room.lineage)
-    return join_pages(
+    pages = join_pages(
         _cut(rows, after_seq, through_seq, hasher), hasher, max_nodes=max_nodes, max_bytes=max_bytes
     )
+    if not unsigned_through:
+        return pages
+    return [
+        unsigned_page(page, hasher) if page.to_seq <= unsigned_through else page for page in pages
+    ]
 
 
 def read_ranges(
@@ -72,10 +80,12 @@ def read_ranges(
     *,
     max_nodes: int,
     max_bytes: int,
+    unsigned_through: int = 0,
 ) -> tuple[list[Page], list[tuple[int, int]]]:
     """Packs of the first of `ranges` (from_seq, to_seq), and the ranges that are left.
 
-    Stops as soon as it has `max_nodes` nodes or `max_bytes` bytes.
+    Stops as soon as it has `max_nodes` nodes or `max_bytes` bytes. Packs up to `unsigned_through`
+    come without signatures.
     """
     pages: list[Page] = []
     left = list(reversed(ranges))
@@ -83,7 +93,15 @@ def read_ranges(
     while left and nodes < max_nodes and size_bytes < max_bytes:
         first, last = left.pop()
         most = min(max_nodes, last - first + 1)
-        read = read_pages(store, room, first - 1, last, max_nodes=most, max_bytes=max_bytes)
+        read = read_pages(
+            store,
+            room,
+            first - 1,
+            last,
+            max_nodes=most,
+            max_bytes=max_bytes,
+            unsigned_through=unsigned_through,
+        )
         if not read:
             raise StoreCorrupt(room.room_id, f"nothing at {first}..{last}")
         pages += read
@@ -118,6 +136,17 @@ def join_pages(
         run_bytes += len(page.nodes)
     _flush(run, joined)
     return joined
+
+
+def unsigned_page(page: Page, hasher: NodeHasher) -> Page:
+    """The same nodes without signatures, in columns when they are many: a few bytes each."""
+    count = page.to_seq - page.from_seq + 1
+    if count < COLUMNS_FROM_NODES or is_columns(page.nodes):
+        pack = PackBlocks.parse(page.nodes).without_signatures().encode()
+    else:
+        nodes = decode_pack(page.nodes, hasher, max_nodes=count)
+        pack = encode_pack(nodes, signatures=False)
+    return Page(page.from_seq, page.to_seq, pack)
 
 
 def is_columns(pack: bytes) -> bool:

@@ -26,6 +26,7 @@ from roomlog.server.admission import PendingNodes, Refusals, Verdict, admit
 from roomlog.server.history import Page, join_pages
 from roomlog.server.metrics import Metrics
 from roomlog.server.reader import Reader, Readers
+from roomlog.server.resend_window import ResendWindow
 from roomlog.store.committer import Committer
 from roomlog.store.errors import QueueFull, StoreUnavailable
 from roomlog.store.interface import Append, AppendOutcome, AppendStatus, StoredRoom
@@ -123,6 +124,7 @@ class Room:
         self.readers = Readers(stored.lineage, reader_buffer_bytes)
         self.sessions: set[object] = set()
         self.last_used = monotonic()
+        self.resend_window = ResendWindow(limits.resend_window_ms)
         self._committer = committer
         self._signer = signer
         self._limits = limits

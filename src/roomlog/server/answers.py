@@ -1,0 +1,146 @@
+"""Requests that are answered beside the log: each in turns of one read from the store at most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol, final
+
+from roomlog.protocol.effects import Read, ReadBefore, ReadMissing, ReadNodes
+from roomlog.server.history import read_ranges
+from roomlog.server.room import Room
+
+if TYPE_CHECKING:
+    from roomlog.server.feeder import Feeder
+
+FREE_SEARCH_SECONDS: Final = 0.002
+REST_PER_SEARCH: Final = 4
+"""How much longer than it searched the graph a session rests before it may search again."""
+Ranges = list[tuple[int, int]]
+Found = tuple[Ranges, tuple[bytes, ...]]
+"""Stretches of seq, first and last, and ids that are not there."""
+
+
+class Answer(Protocol):
+    """One request on its way.
+
+    `turn` does a bounded piece of it, after the socket has taken the one before, and says whether
+    that was the last; it tells the session itself (`Feeder.finish` or `Feeder.give_up`).
+    """
+
+    async def turn(self, feeder: Feeder) -> bool: ...
+
+
+@final
+class NodesAnswer:
+    """Nodes of the log: what to send is looked for when the answer's turn has come.
+
+    `find` gets the room and the reading position; `mode` is the label in the metrics.
+    """
+
+    def __init__(
+        self,
+        read: ReadMissing | ReadNodes | ReadBefore,
+        mode: str,
+        find: Callable[[Room, int], Found],
+        now: float,
+    ) -> None:
+        self._read = read
+        self._mode = mode
+        self._find = find
+        self._started = now
+        self._is_found = False
+        self._ranges: Ranges = []
+        self._missing: tuple[bytes, ...] = ()
+        self._search_seconds = 0.0
+
+    async def turn(self, feeder: Feeder) -> bool:
+        hub = feeder.connection.hub
+        room, reader = feeder.place()
+        if not self._is_found:
+            started = hub.monotonic()
+            self._ranges, self._missing = self._find(room, feeder.position())
+            self._is_found = True
+            self._search_seconds = hub.monotonic() - started
+        await feeder.drained()
+        if feeder.is_stopped:
+            return True
+        read = self._read
+        if self._ranges:
+            pages, self._ranges = await hub.store_reader.read(
+                "read_ranges",
+                read_ranges,
+                hub.store,
+                room.stored,
+                self._ranges,
+                max_nodes=read.page_nodes,
+                max_bytes=feeder.page_bytes(reader),
+                unsigned_through=await feeder.unsigned_through(read),
+            )
+            if feeder.is_stopped:
+                return True
+            feeder.send_pages(read, pages)
+        if self._ranges:
+            return False
+        feeder.finish(read, self._mode, self._started, self._missing)
+        if self._search_seconds > FREE_SEARCH_SECONDS:
+            # Searching held up everybody: this session's next one waits in proportion.
+            await asyncio.sleep(self._search_seconds * REST_PER_SEARCH)
+        return True
+
+
+def answer_missing(read: ReadMissing, now: float) -> Answer:
+    """What is not in the history of a frontier."""
+
+    def find(room: Room, position: int) -> Found:
+        return missing_ranges(room, read.frontier, position), ()
+
+    return NodesAnswer(read, "walk", find, now)
+
+
+def answer_nodes(read: ReadNodes, now: float) -> Answer:
+    """Nodes by their ids."""
+
+    def find(room: Room, position: int) -> Found:
+        return named_ranges(room, read.ids)
+
+    return NodesAnswer(read, "ids", find, now)
+
+
+def answer_before(read: ReadBefore, now: float) -> Answer:
+    """One page backwards: the newest of what lies below a seq."""
+
+    def find(room: Room, position: int) -> Found:
+        last = min(read.seq - 1, room.head_seq)
+        return [(max(1, last - read.page_nodes + 1), last)] if last > 0 else [], ()
+
+    return NodesAnswer(read, "before", find, now)
+
+
+def missing_ranges(room: Room, frontier: tuple[bytes, ...], position: int) -> Ranges:
+    """Stretches of seq up to `position` that are not in the history of `frontier`.
+
+    Unknown ids count as nothing.
+    """
+    graph = room.graph
+    known = sorted({lv for lv in map(graph.index_of, frontier) if lv >= 0})
+    only_here, _ = graph.diff(graph.frontier, known)
+    return [(start + 1, min(end, position)) for start, end in only_here if start + 1 <= position]
+
+
+def named_ranges(room: Room, ids: tuple[bytes, ...]) -> Found:
+    """Stretches of seq of the nodes with these ids, and the ids that are unknown."""
+    graph = room.graph
+    missing = tuple(node_id for node_id in dict.fromkeys(ids) if graph.index_of(node_id) < 0)
+    ranges: Ranges = []
+    for lv in sorted({lv for lv in map(graph.index_of, ids) if lv >= 0}):
+        if ranges and ranges[-1][1] == lv:
+            ranges[-1] = (ranges[-1][0], lv + 1)
+        else:
+            ranges.append((lv + 1, lv + 1))
+    return ranges, missing
+
+
+def signatures_wanted(read: Read) -> bool:
+    """Whether every node of the answer must come signed."""
+    return bool(getattr(read, "signatures", True))
