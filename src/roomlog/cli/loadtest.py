@@ -15,8 +15,18 @@ from roomlog.cli.options import DEFAULT_URL, JsonOption
 from roomlog.cli.output import line, print_json, remark, table
 
 if TYPE_CHECKING:
-    from roomlog.cli.load_session import LoadSession
+    from roomlog.cli.load.session import LoadSession
 
+SCENARIO_NAMES: Final = (
+    "slow-reader",
+    "offline-day",
+    "reconnect-storm",
+    "flood",
+    "many-rooms",
+    "mixed-versions",
+    "never-quiet",
+)
+DEFAULT_SECONDS: Final = 5.0
 SETTLE_S: Final = 15.0
 MOST_SECONDS: Final = 600.0
 MOST_SESSIONS: Final = 2_000
@@ -24,9 +34,21 @@ MOST_SESSIONS: Final = 2_000
 
 def loadtest(
     *,
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            "--scenario",
+            metavar="NAME",
+            show_default=False,
+            help="A situation with a server of its own, judged by its own limits: "
+            + ", ".join(SCENARIO_NAMES)
+            + ".",
+        ),
+    ] = None,
     url: Annotated[
-        str, typer.Option("--url", metavar="URL", help="The server's address.")
-    ] = DEFAULT_URL,
+        str | None,
+        typer.Option("--url", metavar="URL", help="The server's address.", show_default=False),
+    ] = None,
     room: Annotated[
         str | None,
         typer.Option("--room", metavar="ROOM", show_default=False, help="By default a new room."),
@@ -40,11 +62,16 @@ def loadtest(
         typer.Option("--readers", min=0, max=MOST_SESSIONS, metavar="N", help="Reading sessions."),
     ] = 10,
     seconds: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--seconds", min=0.1, max=MOST_SECONDS, metavar="S", help="How long to write."
+            "--seconds",
+            min=0.1,
+            max=MOST_SECONDS,
+            metavar="S",
+            show_default=False,
+            help="How long to write; 5, or what the scenario takes.",
         ),
-    ] = 5.0,
+    ] = None,
     rate: Annotated[
         float,
         typer.Option("--rate", min=0.0, metavar="N", help="Nodes/s a writer; 0: all credit."),
@@ -80,14 +107,19 @@ def loadtest(
 
     Every write is one signed node that was made durable before its ack. The load stays within the
     server's credit. Exit 1 when something was lost or refused, or a limit given was missed.
+
+    A scenario starts a server of its own on this machine, in a directory that is removed.
     """
+    if scenario is not None:
+        _run_scenario(scenario, url, seconds, json=json)
+        return
     figures = asyncio.run(
         _run(
-            url,
+            url or DEFAULT_URL,
             room or f"loadtest-{secrets.token_hex(6)}",
             writer_count=writers,
             reader_count=readers,
-            seconds=seconds,
+            seconds=DEFAULT_SECONDS if seconds is None else seconds,
             rate=rate,
             in_flight=in_flight,
         )
@@ -102,6 +134,22 @@ def loadtest(
         raise typer.Exit(FAILED)
 
 
+def _run_scenario(name: str, url: str | None, seconds: float | None, *, json: bool) -> None:
+    if name not in SCENARIO_NAMES:
+        raise Failure(f"--scenario: {name!r} is none of {', '.join(SCENARIO_NAMES)}")
+    if url is not None:
+        raise Failure("--url: a scenario starts a server of its own")
+    from roomlog.cli.load.scenarios import print_scenario, run_scenario
+
+    result = run_scenario(name, seconds)
+    if json:
+        print_json(result)
+    else:
+        print_scenario(result)
+    if not result["passed"]:
+        raise typer.Exit(FAILED)
+
+
 async def _run(
     url: str,
     room: str,
@@ -112,7 +160,7 @@ async def _run(
     rate: float,
     in_flight: int,
 ) -> dict[str, Any]:
-    from roomlog.cli.load_session import LoadSession
+    from roomlog.cli.load.session import LoadSession
     from roomlog.client.address import Address
     from roomlog.identity import Identity
 

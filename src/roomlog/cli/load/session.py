@@ -9,13 +9,14 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import Final, final
 
 from roomlog.cli.failure import Failure
 from roomlog.client.address import Address
 from roomlog.client.websocket import WebSocket, WebSocketClosed
 from roomlog.core.clock import next_clock
-from roomlog.core.node import CHANGE, NodeHasher, make_node
+from roomlog.core.node import CHANGE, Node, NodeHasher, make_node
 from roomlog.core.operation import MapSet
 from roomlog.core.pack import encode_pack
 from roomlog.identity import Identity
@@ -62,6 +63,8 @@ class LoadSession:
         self.received: list[tuple[int, int, float]] = []
         """(first seq, last seq, moment received) of every relayed pack."""
         self.refusals: dict[str, int] = {}
+        self.close_code = 0
+        """The code the server closed with, 0 while it has not."""
         self._in_flight: list[float] = []
         self._credit_nodes = 0
         self._credit_bytes = 0
@@ -70,6 +73,18 @@ class LoadSession:
         self._wake = asyncio.Event()
         self._listening: asyncio.Task[None] | None = None
 
+    async def __aenter__(self) -> LoadSession:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
     async def open(self) -> None:
         """Dial and shake hands. Raises `Failure`."""
         try:
@@ -77,9 +92,10 @@ class LoadSession:
             challenge = await self._read()
             if not isinstance(challenge, Challenge):
                 raise Failure("--url: the server did not begin with a challenge")
-            await self._send(self._hello(challenge))
+            await self.send(self._hello(challenge))
             welcome = await self._read()
         except (OSError, TimeoutError, WebSocketClosed) as error:
+            self.close_code = error.code if isinstance(error, WebSocketClosed) else 0
             raise Failure(f"--url: cannot open a session: {error}") from None
         except Exception as error:
             if type(error).__module__.startswith("aiohttp"):
@@ -148,7 +164,25 @@ class LoadSession:
             self._sent_nodes += 1
             self._sent_bytes += len(pack)
             self._in_flight.append(time.perf_counter())
-            await self._send(PushPack(lineage=self.welcome.lineage, nodes=pack))
+            await self.send(PushPack(lineage=self.welcome.lineage, nodes=pack))
+
+    async def write_nodes(self, count: int) -> None:
+        """Push one pack of one-edit nodes, well within the first credit."""
+        assert self._identity is not None
+        hasher = NodeHasher(self.welcome.lineage)
+        nodes: list[Node] = []
+        clock = next_clock(time.time_ns() // 1_000_000, 0)
+        for number in range(count):
+            parents = [nodes[-1].id] if nodes else []
+            operation = MapSet(f"load/{number}", number)
+            nodes.append(
+                make_node(hasher, self._identity, CHANGE, clock + number, parents, [operation])
+            )
+        pack = encode_pack(nodes)
+        self._sent_nodes += count
+        self._sent_bytes += len(pack)
+        self._in_flight.append(time.perf_counter())
+        await self.send(PushPack(lineage=self.welcome.lineage, nodes=pack))
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until everything sent is answered; whether it was."""
@@ -165,6 +199,19 @@ class LoadSession:
             if not await self._changed(until_s):
                 return False
         return True
+
+    async def ended(self) -> None:
+        """Wait until the server ends the session. Raises `Failure`."""
+        assert self._listening is not None
+        await self._listening
+
+    async def send(self, message: Message) -> None:
+        """Write a message, whatever it is."""
+        await self.send_bytes(encode(self._codec, message))
+
+    async def send_bytes(self, frame: bytes) -> None:
+        """Write a frame, whatever is in it."""
+        await self._socket.send(frame)
 
     async def close(self) -> None:
         """Leave."""
@@ -213,6 +260,7 @@ class LoadSession:
                     handler(message)
                     self._wake.set()
         except WebSocketClosed as error:
+            self.close_code = error.code
             self._wake.set()
             raise Failure(f"the server ended a session: {error}") from None
 
@@ -220,10 +268,12 @@ class LoadSession:
         self.received.append((message.from_seq, message.to_seq, time.perf_counter()))
 
     def _on_ack(self, message: PackAck) -> None:
-        sent_s = self._in_flight.pop(0)
-        if message.from_seq:
+        # What was sent past `write` is nobody's measurement.
+        sent_s = self._in_flight.pop(0) if self._in_flight else 0.0
+        if message.from_seq and sent_s:
             self.acknowledged_s.append((sent_s, time.perf_counter()))
-            self.sent_at_s[message.from_seq] = sent_s
+            for seq in range(message.from_seq, message.to_seq + 1):
+                self.sent_at_s[seq] = sent_s
         for node in message.rejected:
             self.refusals[node.reject_class] = self.refusals.get(node.reject_class, 0) + 1
         if message.credit is not None:
@@ -239,6 +289,3 @@ class LoadSession:
 
     async def _read(self) -> ServerMessage:
         return self._frames.read(await self._socket.receive())
-
-    async def _send(self, message: Message) -> None:
-        await self._socket.send(encode(self._codec, message))
