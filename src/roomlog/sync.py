@@ -33,6 +33,7 @@ from roomlog.client.connect import connect as connect_asynchronously
 from roomlog.client.document import Document
 from roomlog.client.errors import DocumentClosedError, TransactionError
 from roomlog.client.loop_thread import LoopThread
+from roomlog.client.options import Verify
 from roomlog.client.rejections import Rejection
 from roomlog.client.status import Status
 from roomlog.core.signing import Signer
@@ -203,7 +204,7 @@ def connect(
     label: str = "",
     codec: Codec = Codec.MSGPACK,
     server_key: bytes | None = None,
-    verify_history: bool = True,
+    verify: Verify = "live",
     close_timeout_s: float = CLOSE_TIMEOUT_S,
 ) -> SyncDocument:
     """Open a room: `with roomlog.sync.connect(url, room="demo", identity="me.key") as doc`.
@@ -219,7 +220,7 @@ def connect(
             label=label,
             codec=codec,
             server_key=server_key,
-            verify_history=verify_history,
+            verify=verify,
             close_timeout_s=close_timeout_s,
         )
     )

@@ -12,6 +12,7 @@ from typing import Final
 from roomlog.client.address import Address
 from roomlog.client.backoff import Backoff
 from roomlog.client.document import Document
+from roomlog.client.options import DocumentOptions, Verify
 from roomlog.core.errors import InvalidTypeError, InvalidValueError
 from roomlog.core.signing import PUBLIC_KEY_BYTES, Signer
 from roomlog.identity import Identity
@@ -34,7 +35,7 @@ def connect(
     label: str = "",
     codec: Codec = Codec.MSGPACK,
     server_key: bytes | None = None,
-    verify_history: bool = True,
+    verify: Verify = "live",
     close_timeout_s: float = CLOSE_TIMEOUT_S,
     clock_ms: Callable[[], int] = _wall_clock_ms,
 ) -> Document:
@@ -48,8 +49,8 @@ def connect(
     - `identity`: who writes; a path is loaded, or created when there is no file. None only reads.
     - `label`: shown to others beside the key, at most 128 characters.
     - `server_key`: 32 bytes; the server's key if it is known, else the first one met is pinned.
-    - `verify_history`: False takes signatures of history on the pinned server's word; live nodes
-      are always verified one by one.
+    - `verify`: "live" checks every node that arrives live, and takes what the pinned server says
+      about older history on its word; "all" checks the signatures of history too.
     - `close_timeout_s`: how long the end of the block waits for acknowledgments.
     - `clock_ms`: wall clock in milliseconds since 1970.
 
@@ -69,6 +70,8 @@ def connect(
         raise InvalidTypeError(f"identity: an Identity, a path or None, not {identity!r}")
     if server_key is not None and len(server_key) != PUBLIC_KEY_BYTES:
         raise InvalidValueError(f"server_key: 32 bytes, not {len(server_key)}")
+    if verify not in ("live", "all"):
+        raise InvalidValueError(f"verify: 'live' or 'all', not {verify!r}")
     if len(label) > _MOST_LABEL_CHARACTERS:
         raise InvalidValueError("label: longer than 128 characters")
     return Document(
@@ -76,11 +79,13 @@ def connect(
         room,
         signer,
         None if store is None else Path(store),
-        label=label,
-        codec=codec,
-        server_key=server_key,
-        verify_history=verify_history,
-        close_timeout_s=close_timeout_s,
+        DocumentOptions(
+            label=label,
+            codec=codec,
+            server_key=server_key,
+            verify=verify,
+            close_timeout_s=close_timeout_s,
+        ),
         backoff=Backoff(random.random),
         clock_ms=clock_ms,
     )

@@ -23,6 +23,7 @@ from roomlog.client.errors import (
     ServerUnprovenError,
 )
 from roomlog.client.local_store import MOST_QUEUED_BYTES, LocalStore
+from roomlog.client.options import DocumentOptions
 from roomlog.client.status import Phase
 from roomlog.client.store_writes import ServerPinned, StoreWrite
 from roomlog.client.websocket import WebSocket, WebSocketClosed
@@ -44,7 +45,6 @@ from roomlog.protocol.client_events import (
 )
 from roomlog.protocol.client_session import ClientSession
 from roomlog.protocol.close_codes import CloseCode, Reaction, reaction_to
-from roomlog.protocol.codec import Codec
 from roomlog.protocol.handshake import NONCE_BYTES
 from roomlog.protocol.limits import DEFAULT_LIMITS
 from roomlog.protocol.messages import Software
@@ -86,10 +86,8 @@ class Connection:
         store: LocalStore | None,
         address: Address,
         *,
-        codec: Codec,
-        label: str,
+        options: DocumentOptions,
         pinned_key: bytes | None,
-        verify_history: bool,
         backoff: Backoff,
         clock_ms: Callable[[], int],
         on_progress: Callable[[], None],
@@ -110,9 +108,7 @@ class Connection:
         self._engine = engine
         self._store = store
         self._address = address
-        self._codec = codec
-        self._label = label
-        self._verify_history = verify_history
+        self._options = options
         self._backoff = backoff
         self._clock_ms = clock_ms
         self._on_progress = on_progress
@@ -250,13 +246,13 @@ class Connection:
             origin=self._address.origin,
             nonce=secrets.token_bytes(NONCE_BYTES),
             signer=identity,
-            codec=self._codec,
+            codec=self._options.codec,
             pinned_key=self.server_key,
             lineage=engine.known_lineage,
             cursor=None if engine.is_draft else engine.cursor,
             frontier=engine.admitted_frontier(),
             pending=engine.backlog,
-            label=self._label if identity is not None else "",
+            label=self._options.label if identity is not None else "",
             software=Software(name="roomlog-python", version=__version__),
         )
 
@@ -264,8 +260,8 @@ class Connection:
         """One connection, from dialling to its end. Always raises how it ended."""
         await self.gate.wait()
         url = self._address.room_url(self._engine.replica.room_id)
-        frame_limit = DEFAULT_LIMITS.frame_limit(self._codec.subprotocol)
-        async with WebSocket(url, self._codec, frame_limit) as socket:
+        frame_limit = DEFAULT_LIMITS.frame_limit(self._options.codec.subprotocol)
+        async with WebSocket(url, self._options.codec, frame_limit) as socket:
             session = self._new_session()
             self.session = session
             tasks = (
@@ -344,7 +340,7 @@ class Connection:
     def _handle(self, session: ClientSession, event: ClientEvent) -> None:
         engine = self._engine
         if isinstance(event, Received):
-            verify = event.is_live or self._verify_history
+            verify = event.is_live or self._options.verify == "all"
             engine.received(event, session.cursor, self._clock_ms(), verify=verify)
         elif isinstance(event, Acknowledged):
             engine.acknowledged(event, session.cursor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,11 +12,10 @@ from types import TracebackType
 from typing import final
 
 from roomlog.client.address import Address
-from roomlog.client.agreement import Agreement, Progress
 from roomlog.client.backoff import Backoff
 from roomlog.client.branch import DocumentBranch
-from roomlog.client.changes import DEFAULT_QUEUE_CHANGES, ChangeFeed
 from roomlog.client.connection import Connection
+from roomlog.client.document_reading import DocumentReading
 from roomlog.client.engine import Engine
 from roomlog.client.errors import (
     DocumentClosedError,
@@ -35,22 +33,18 @@ from roomlog.client.handles import (
     Room,
 )
 from roomlog.client.local_store import LocalStore
+from roomlog.client.options import DocumentOptions
 from roomlog.client.rejections import Rejections
-from roomlog.client.status import Phase, Status
-from roomlog.core.conflict import Conflict
+from roomlog.client.status import Phase
 from roomlog.core.hashing import HASH_BYTES
-from roomlog.core.replica import Replica
 from roomlog.core.signing import Signer
-from roomlog.core.state_hash import StateHash
-from roomlog.core.view import View
-from roomlog.protocol.codec import Codec
 
 _transactions: ContextVar[tuple[object, ...]] = ContextVar("roomlog_transactions", default=())
 """The transactions, of any documents, that the running code is part of."""
 
 
 @final
-class Document:
+class Document(DocumentReading):
     """One room, held locally and kept in step with a server. Made by `connect`.
 
     Reading and writing never wait: edits apply at once, become a node at the end of the current
@@ -64,37 +58,22 @@ class Document:
         room_id: str,
         identity: Signer | None,
         store_path: Path | None,
+        options: DocumentOptions,
         *,
-        label: str,
-        codec: Codec,
-        server_key: bytes | None,
-        verify_history: bool,
-        close_timeout_s: float,
         backoff: Backoff,
         clock_ms: Callable[[], int],
     ) -> None:
+        # Replaced when the document is opened: only then there is a loop, and a store was read.
+        super().__init__(Engine(room_id, identity, secrets.token_bytes(HASH_BYTES), is_draft=True))
         self._address = address
         self._room_id = room_id
         self._identity = identity
         self._store_path = store_path
-        self._label = label
-        self._codec = codec
-        self._expected_server_key = server_key
-        self._verify_history = verify_history
-        self._close_timeout_s = close_timeout_s
+        self._options = options
         self._backoff = backoff
         self._clock_ms = clock_ms
-        # Replaced when the document is opened: only then there is a loop, and a store was read.
-        self._engine = Engine(room_id, identity, secrets.token_bytes(HASH_BYTES), is_draft=True)
-        self._store: LocalStore | None = None
-        self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self._is_open = False
-        self._is_closed = False
         self._is_flush_scheduled = False
-        self._feeds: weakref.WeakSet[ChangeFeed] = weakref.WeakSet()
-        self._rejections = Rejections()
-        self._progress = Progress()
         self._transaction_lock = asyncio.Lock()
         self._transaction_token: object | None = None
 
@@ -103,7 +82,7 @@ class Document:
     async def __aenter__(self) -> Document:
         if self._is_open or self._is_closed:
             raise DocumentClosedError("a document is opened once")
-        server_key = self._expected_server_key
+        server_key = self._options.server_key
         if self._store_path is not None:
             path, draft_lineage = self._store_path, self._engine.replica.lineage
             self._store = await asyncio.to_thread(LocalStore, path, self._room_id, draft_lineage)
@@ -121,10 +100,8 @@ class Document:
             self._engine,
             self._store,
             self._address,
-            codec=self._codec,
-            label=self._label,
+            options=self._options,
             pinned_key=server_key,
-            verify_history=self._verify_history,
             backoff=self._backoff,
             clock_ms=self._clock_ms,
             on_progress=self._on_progress,
@@ -160,7 +137,7 @@ class Document:
         assert self._task is not None
         if not self._engine.is_transaction_open:
             self._flush()
-        wait_s = self._close_timeout_s if timeout_s is None else timeout_s
+        wait_s = self._options.close_timeout_s if timeout_s is None else timeout_s
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 while not self._may_leave():
@@ -284,10 +261,6 @@ class Document:
             assert self._connection is not None
             await self._connection.gate.wait()
 
-    def _check_open(self) -> None:
-        if not self._is_open:
-            raise DocumentClosedError("the document is not open")
-
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Document]:
         """Several edits as one node: `async with doc.transaction(): ...`.
@@ -339,86 +312,6 @@ class Document:
         if self._engine.is_transaction_open:
             raise TransactionError("a branch cannot be written inside of a transaction")
 
-    # reading
-
-    @property
-    def replica(self) -> Replica:
-        """The whole room in memory; another object after history was rewritten."""
-        return self._engine.replica
-
-    @property
-    def frontier(self) -> tuple[bytes, ...]:
-        """The ids of the heads, ascending."""
-        return tuple(self._engine.replica.frontier)
-
-    def state(self) -> dict[str, dict[str, object]]:
-        """Everything a reader sees, as plain values by kind and key."""
-        return self._engine.replica.state()
-
-    def state_hash(self) -> StateHash:
-        """The hash of the state, equal on everyone who holds the same nodes.
-
-        Edits so far become a node first, except inside of a transaction: then it is incomplete.
-        """
-        if self._is_open and not self._engine.is_transaction_open:
-            self._flush()
-        return self._engine.replica.state_hash()
-
-    def at(self, frontier: Iterable[bytes]) -> View:
-        """The room as it was at `frontier`, read-only. Replays history."""
-        return self._engine.replica.at(frontier)
-
-    def conflicts(self) -> tuple[Conflict, ...]:
-        """Where concurrent writes to one register lost and nobody has written since."""
-        return tuple(self._engine.replica.conflicts())
-
-    def export(self) -> bytes:
-        """The whole history as a pack file, unacknowledged nodes included."""
-        if self._is_open and not self._engine.is_transaction_open:
-            self._flush()
-        return self._engine.replica.export()
-
-    @property
-    def pending(self) -> tuple[bytes, ...]:
-        """Ids of own nodes that the server has not acknowledged, parents first."""
-        return tuple(self._engine.pending)
-
-    def is_pending(self, node_id: bytes) -> bool:
-        """Whether this own node has no acknowledgment yet."""
-        return node_id in self._engine.pending
-
-    @property
-    def status(self) -> Status:
-        """How the document stands with its server."""
-        connection = self._connection
-        cursor = self._engine.cursor
-        return Status(
-            phase=Phase.CLOSED if connection is None else connection.phase,
-            pending_nodes=len(self._engine.pending),
-            put_off=self._engine.put_off_class,
-            is_draft=self._engine.is_draft,
-            seq=0 if cursor is None else cursor.seq,
-            problem=None if connection is None else connection.problem,
-            server_key=None if connection is None else connection.server_key,
-            is_proven=connection is not None and connection.is_proven,
-            server="" if connection is None else connection.server,
-        )
-
-    def changes(self, queue_changes: int = DEFAULT_QUEUE_CHANGES) -> ChangeFeed:
-        """Changes from now on, for one consumer: `async for change in doc.changes()`."""
-        feed = ChangeFeed(queue_changes)
-        if self._is_closed:
-            feed.close()
-        self._feeds.add(feed)
-        self._engine.is_observed = True
-        return feed
-
-    def rejections(self) -> Rejections:
-        """Own writes that the server refused for good: those so far, and a feed."""
-        return self._rejections
-
-    # waiting
-
     async def synced(self, timeout_s: float | None = None) -> None:
         """Wait until this document and the server agree on everything up to now.
 
@@ -431,41 +324,3 @@ class Document:
         serial = self._engine.pending.last_serial
         async with asyncio.timeout(timeout_s):
             await self._agreement().reach(serial)
-
-    async def wait_for(self, node_ids: Iterable[bytes], timeout_s: float | None = None) -> None:
-        """Wait until all of these nodes are in the document, from whomever.
-
-        Raises TimeoutError, or why the connection stopped.
-        """
-        self._check_open()
-        async with asyncio.timeout(timeout_s):
-            await self._agreement().hold(node_ids)
-
-    async def until(
-        self, condition: Callable[[Status], bool], timeout_s: float | None = None
-    ) -> Status:
-        """Wait until `condition` of the status holds, and return that status.
-
-        Raises TimeoutError. A condition that can no longer come true waits for ever: check for
-        `Phase.STOPPED` and `Phase.CLOSED` where that may happen.
-        """
-        async with asyncio.timeout(timeout_s):
-            while not condition(status := self.status):
-                await self._progress.wait()
-        return status
-
-    def _agreement(self) -> Agreement:
-        assert self._connection is not None
-        return Agreement(self._engine, self._store, self._connection, self._progress)
-
-    def _on_progress(self) -> None:
-        changes = self._engine.take_changes()
-        feeds = list(self._feeds)
-        self._engine.is_observed = bool(feeds)
-        if changes:
-            for feed in feeds:
-                feed.put(changes)
-        rejections = self._engine.take_rejections()
-        if rejections:
-            self._rejections.put(rejections)
-        self._progress.notify()
