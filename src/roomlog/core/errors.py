@@ -24,6 +24,14 @@ class UnknownNodeError(RoomlogError, KeyError):
         return f"unknown node {self.node_id.hex()}"
 
 
+class NotSubscribedError(RoomlogError):
+    """A key that is not written because what others wrote there is not held."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"key {key!r} is not subscribed to")
+        self.key = key
+
+
 class NodeTooLargeError(RoomlogError, ValueError):
     """Operations that do not fit one node."""
 

@@ -114,6 +114,10 @@ class Node:
         if self.body is not None:
             self._operations = None
 
+    def known_operations(self) -> list[Operation]:
+        """`operations`, none for a node without its body: nobody here reads what it touches."""
+        return [] if self.body is None else self.operations()
+
     def header(self) -> bytes:
         """The header bytes that the id is the hash of."""
         if self._header is not None:
@@ -190,10 +194,11 @@ def make_node(  # noqa: PLR0917
     return Node(node_id, author, clock, kind, ordered, body_hash, body, signature, kept)
 
 
-def check_node(node: Node) -> None:
+def check_node(node: Node, header_only: bool = False) -> None:
     """Raise `Reject` unless the node's own bytes are valid.
 
-    Parents, clock order and signature are checked by others: they need more than the node.
+    ``header_only`` takes a change without its body as well; a merge always has its own. Parents,
+    clock order and signature are checked by others: they need more than the node.
     """
     fault = node.fault
     if fault is not None and fault is not RejectClass.HASH_MISMATCH:
@@ -209,6 +214,8 @@ def check_node(node: Node) -> None:
         size_bytes += len(body)
     if size_bytes > MAX_NODE_BYTES:
         raise Reject(RejectClass.NODE_TOO_LARGE, f"{size_bytes} bytes", {"bytes": size_bytes})
+    if body is None and header_only and node.kind == CHANGE:
+        return
     problem = _body_problem(node.kind, node.operations())
     if problem:
         raise Reject(RejectClass.BODY_INVALID, problem)

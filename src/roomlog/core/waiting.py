@@ -69,6 +69,21 @@ class WaitingNodes:
                 waiters[node_id] = None
         return True
 
+    def fill(self, whole: Node) -> bool:
+        """Give a node that waits without its body the one of ``whole``, checked by the caller.
+
+        False when it does not wait, has its body, or the body does not fit.
+        """
+        node = self._nodes.get(whole.id)
+        body = whole.body
+        if node is None or node.body is not None or body is None:
+            return False
+        if self._bytes + len(body) > self._max_bytes:
+            return False
+        self._bytes += len(body)
+        node.body = body
+        return True
+
     def resolve(self, node_id: bytes) -> list[Node]:
         """Take out the nodes that waited for ``node_id`` last, in order of arrival.
 

@@ -86,6 +86,11 @@ class Registers:
                 self._list(key, register)
         return True
 
+    def forget(self, key: str) -> None:
+        """Let go of a register, as if nobody had written to it."""
+        if self.by_key.pop(key).content != ABSENT:
+            self._unlist(key)
+
     def _list(self, key: str, register: MapRegister) -> None:
         parent, _, segment = key.rpartition("/")
         siblings = self.children.get(parent)
