@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from roomlog.store.committer import Committer, Outcomes
+from roomlog.store.committer import QUEUED_TASKS, Committer, Outcomes
 from roomlog.store.errors import QueueFull, RoomExists, StoreUnavailable
 from roomlog.store.interface import Append, AppendOutcome, AppendStatus, NewRoom, StoredRoom
 from roomlog.store.memory import MemoryStore
@@ -286,3 +286,65 @@ def test_it_measures_with_the_clock_it_is_given() -> None:
     committer = Committer(MemoryStore(bytes(16), 1), lambda _: None, clock=time.monotonic)
     committer.close()
     assert committer.counters.commit_seconds == 0.0
+
+
+def test_a_task_runs_after_every_append_that_was_submitted_before_it_and_lets_later_ones_by(
+    setups: list[Setup],
+) -> None:
+    setup = make(setups, max_batch_appends=2)
+    setup.hold_one()
+    for _ in range(4):
+        setup.committer.submit(setup.chain.append())
+    heads: list[int] = []
+
+    def look() -> int:
+        room = setup.store.inner.open_room("room")
+        assert room is not None
+        heads.append(room.head_seq)
+        return room.head_seq
+
+    first, second = setup.committer.run(look), setup.committer.run(look)
+    for _ in range(4):
+        setup.committer.submit(setup.chain.append())
+    setup.open_gate()
+    assert first.result(SECONDS) == 5
+    # A batch of what came later lies between two tasks.
+    assert second.result(SECONDS) == 7
+    setup.committer.flush()
+    assert heads == [5, 7]
+    assert setup.outcomes() == ["committed"] * 9
+
+
+def test_a_task_that_raises_tells_its_future_and_the_thread_lives(setups: list[Setup]) -> None:
+    setup = make(setups)
+
+    def fail() -> None:
+        raise OSError("no disk")
+
+    with pytest.raises(OSError, match="no disk"):
+        setup.committer.run(fail).result(SECONDS)
+    assert setup.committer.run(lambda: 7).result(SECONDS) == 7
+
+
+def test_a_task_that_was_cancelled_is_not_run(setups: list[Setup]) -> None:
+    setup = make(setups)
+    setup.hold_one()
+    done: list[int] = []
+    assert setup.committer.run(lambda: done.append(1)).cancel()
+    after = setup.committer.run(lambda: done.append(2))
+    setup.open_gate()
+    after.result(SECONDS)
+    assert done == [2]
+
+
+def test_tasks_are_bounded_and_those_queued_are_done_before_closing(setups: list[Setup]) -> None:
+    setup = make(setups)
+    setup.hold_one()
+    queued = [setup.committer.run(lambda: 1) for _ in range(QUEUED_TASKS)]
+    with pytest.raises(QueueFull):
+        setup.committer.run(lambda: 1)
+    setup.open_gate()
+    setup.committer.close()
+    assert sum(each.result(0) for each in queued) == QUEUED_TASKS
+    with pytest.raises(StoreUnavailable):
+        setup.committer.run(lambda: 1)

@@ -9,9 +9,10 @@ import pytest
 from roomlog.store.interface import NodeStore
 from roomlog.store.memory import MemoryStore
 from tests.store.conformance import NodeStoreConformance
+from tests.store.snapshot_conformance import SnapshotConformance
 
 
-class TestMemoryStore(NodeStoreConformance):
+class TestMemoryStore(NodeStoreConformance, SnapshotConformance):
     @pytest.fixture
     def store(self) -> NodeStore:
         return MemoryStore(os.urandom(16), created_ms=1)

@@ -11,9 +11,12 @@ import pytest
 from roomlog.store.interface import NodeStore
 from roomlog.store.sqlite import SqliteStore
 from tests.store.conformance import DurableStoreConformance, NodeStoreConformance
+from tests.store.snapshot_conformance import DurableSnapshotConformance, SnapshotConformance
 
 
-class TestSqliteStore(NodeStoreConformance, DurableStoreConformance):
+class TestSqliteStore(
+    NodeStoreConformance, DurableStoreConformance, SnapshotConformance, DurableSnapshotConformance
+):
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[NodeStore]:
         store = SqliteStore.open(tmp_path / "store", store_id=os.urandom(16), now_ms=1)

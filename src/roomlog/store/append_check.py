@@ -1,4 +1,4 @@
-"""What a room and an append must be before any backend writes them; where headers end."""
+"""What rooms, appends, windows and snapshots must be before any backend writes them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from roomlog.store.interface import (
     SUBMITTER_BYTES,
     Append,
     NewRoom,
+    ReconcileWindow,
+    StoredSnapshot,
 )
 
 PACK_FORMAT = 1
 FLAG_BODIES = 4
 UVARINT_BYTES = 10
 MAX_INTEGER = (1 << 63) - 1
+HASH_BYTES = 32
+SIGNATURE_BYTES = 64
 
 
 def head_bytes_of(pack: bytes) -> int:
@@ -64,6 +68,29 @@ def room_fault_of(room: NewRoom) -> str | None:
     if abs(room.created_ms) > MAX_INTEGER:
         return "a time must fit in 63 bits"
     return None
+
+
+def check_window(window: ReconcileWindow) -> None:
+    """Raise ValueError for what is no window."""
+    epochs = (window.lost_epoch, window.old_epoch, window.new_epoch)
+    if any(len(epoch) != EPOCH_BYTES for epoch in epochs):
+        raise ValueError(f"an epoch has {EPOCH_BYTES} bytes")
+    numbers = (window.after_seq, window.checkpoint_seq, window.opened_ms, window.closes_ms)
+    if any(not 0 <= number <= MAX_INTEGER for number in numbers):
+        raise ValueError("seqs and times are from 0 on and fit in 63 bits")
+
+
+def check_snapshot_facts(snapshot: StoredSnapshot) -> None:
+    """Raise ValueError for what is no snapshot."""
+    if (len(snapshot.state_hash), len(snapshot.digest)) != (HASH_BYTES, HASH_BYTES):
+        raise ValueError(f"state hash and digest have {HASH_BYTES} bytes")
+    if len(snapshot.signature) != SIGNATURE_BYTES:
+        raise ValueError(f"a signature has {SIGNATURE_BYTES} bytes")
+    numbers = (snapshot.seq, snapshot.size_bytes)
+    if any(not 1 <= number <= MAX_INTEGER for number in numbers):
+        raise ValueError("seq and size are from 1 on and fit in 63 bits")
+    if not 0 <= snapshot.taken_ms <= MAX_INTEGER:
+        raise ValueError("a time is from 0 on and fits in 63 bits")
 
 
 def _uvarint(data: bytes, position: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from roomlog.store.errors import QueueFull, StoreUnavailable
 from roomlog.store.interface import (
@@ -24,6 +24,7 @@ from roomlog.store.interface import (
     ambiguous,
 )
 
+Result = TypeVar("Result")
 Outcomes = list[tuple[Append, AppendOutcome]]
 ROW_OVERHEAD_BYTES: Final = 256
 DEFAULT_QUEUED_APPENDS: Final = 16_384
@@ -31,6 +32,7 @@ DEFAULT_QUEUED_BYTES: Final = 64 << 20
 DEFAULT_BATCH_APPENDS: Final = 1_024
 DEFAULT_BATCH_BYTES: Final = 8 << 20
 DEFAULT_BATCH_ROOMS: Final = 1_024
+QUEUED_TASKS: Final = 1_024
 
 
 @final
@@ -49,6 +51,17 @@ class CommitCounters:
         self.last_batch_appends = 0
         self.last_batch_nodes = 0
         self.last_commit_seconds = 0.0
+
+
+@final
+class _Task:
+    """Something else to do in the writer's thread, once `after` appends were taken."""
+
+    __slots__ = ("after", "run")
+
+    def __init__(self, after: int, run: Callable[[], None]) -> None:
+        self.after = after
+        self.run = run
 
 
 @final
@@ -82,7 +95,10 @@ class Committer:
         self._changed = threading.Condition()
         self._appends: deque[Append] = deque()
         self._rooms: deque[tuple[NewRoom, Future[StoredRoom]]] = deque()
+        self._tasks: deque[_Task] = deque()
         self._queued_bytes = 0
+        self._appends_submitted = 0
+        self._appends_taken = 0
         self._submitted = 0
         self._answered = 0
         self._is_waiting = False
@@ -118,6 +134,7 @@ class Committer:
                 )
             self._appends.append(append)
             self._queued_bytes += size_bytes
+            self._appends_submitted += 1
             self._submitted += 1
             if self._is_waiting:
                 self._changed.notify_all()
@@ -133,6 +150,34 @@ class Committer:
             if len(self._rooms) >= self._max_queued_appends:
                 raise QueueFull(f"{len(self._rooms)} rooms wait to be created")
             self._rooms.append((room, future))
+            self._submitted += 1
+            if self._is_waiting:
+                self._changed.notify_all()
+        return future
+
+    def run(self, work: Callable[[], Result]) -> Future[Result]:
+        """Call `work` in the writer's thread, after every append submitted before.
+
+        One at a time, with a batch of appends between two of them: nobody waits for long. The
+        future gives what it returns or raises. Raises as `submit` does.
+        """
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = work()
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        with self._changed:
+            self._check_open()
+            if len(self._tasks) >= QUEUED_TASKS:
+                raise QueueFull(f"{len(self._tasks)} tasks wait for the writer")
+            self._tasks.append(_Task(self._appends_submitted, run))
             self._submitted += 1
             if self._is_waiting:
                 self._changed.notify_all()
@@ -169,7 +214,7 @@ class Committer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._appends and not self._rooms and not self._is_trying_again:
+                while not (self._appends or self._rooms or self._tasks or self._is_trying_again):
                     if self._is_closing:
                         return
                     self._is_waiting = True
@@ -177,6 +222,7 @@ class Committer:
                     self._is_waiting = False
                 rooms = self._take_rooms()
                 batch = self._take_batch()
+                task = self._take_task()
                 is_trying_again, self._is_trying_again = self._is_trying_again, False
             if is_trying_again and not batch:
                 # A backend never raises; one that does must not end the thread.
@@ -187,8 +233,10 @@ class Committer:
                 self._create(rooms)
             if batch:
                 self._commit(batch)
+            if task is not None:
+                task.run()
             with self._changed:
-                self._answered += len(rooms) + len(batch)
+                self._answered += len(rooms) + len(batch) + (task is not None)
                 self._changed.notify_all()
 
     def _take_rooms(self) -> list[tuple[NewRoom, Future[StoredRoom]]]:
@@ -204,7 +252,13 @@ class Committer:
             batch.append(self._appends.popleft())
             taken_bytes += size_bytes
         self._queued_bytes -= taken_bytes
+        self._appends_taken += len(batch)
         return batch
+
+    def _take_task(self) -> _Task | None:
+        if self._tasks and self._tasks[0].after <= self._appends_taken:
+            return self._tasks.popleft()
+        return None
 
     def _create(self, rooms: list[tuple[NewRoom, Future[StoredRoom]]]) -> None:
         results: list[StoredRoom | Exception]

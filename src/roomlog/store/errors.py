@@ -90,3 +90,29 @@ class RoomUnknown(StoreError):
     def __init__(self, room_id: str) -> None:
         super().__init__(f"there is no room {room_id}")
         self.room_id = room_id
+
+
+class EpochMismatch(StoreError):
+    """The room's log is not of the epoch that was to be renewed."""
+
+    def __init__(self, room_id: str) -> None:
+        super().__init__(f"the epoch of the room {room_id} is another one")
+        self.room_id = room_id
+
+
+class SnapshotUnknown(StoreError):
+    """The room has no snapshot at this seq, or no longer."""
+
+    def __init__(self, room_id: str, seq: int) -> None:
+        super().__init__(f"the room {room_id} has no snapshot at seq {seq}")
+        self.room_id = room_id
+        self.seq = seq
+
+
+class SnapshotExists(StoreError):
+    """The room has a snapshot at this seq already."""
+
+    def __init__(self, room_id: str, seq: int) -> None:
+        super().__init__(f"the room {room_id} has a snapshot at seq {seq} already")
+        self.room_id = room_id
+        self.seq = seq

@@ -17,6 +17,9 @@ NODE_ID_BYTES = 32
 EPOCH_BYTES = 16
 LINEAGE_BYTES = 32
 SUBMITTER_BYTES = 32
+SNAPSHOT_CHUNK_BYTES = 256 * 1024
+"""How long every chunk of a stored snapshot but the last is."""
+SNAPSHOTS_KEPT = 2
 
 
 class StoreIdentity(Struct, frozen=True):
@@ -110,6 +113,55 @@ class Append(Struct, frozen=True):
         return self.from_seq + self.count - 1
 
 
+class StoredSnapshot(Struct, frozen=True):
+    """What a store knows of a snapshot beside its state (`snapshots.md`).
+
+    The state of the log up to `seq`: `size_bytes` in `chunks` chunks. `frontier` is a signed pack
+    of the heads there; `state_hash` and `digest` (BLAKE3 of the state) have 32 bytes, `signature`,
+    the server's, 64.
+    """
+
+    seq: int
+    taken_ms: int
+    frontier: bytes
+    state_hash: bytes
+    digest: bytes
+    signature: bytes
+    size_bytes: int
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the state is kept in."""
+        return -(-self.size_bytes // SNAPSHOT_CHUNK_BYTES)
+
+
+def snapshot_chunks(state: bytes) -> list[bytes]:
+    """The state of a snapshot in the chunks it is kept in."""
+    return [
+        state[start : start + SNAPSHOT_CHUNK_BYTES]
+        for start in range(0, len(state), SNAPSHOT_CHUNK_BYTES)
+    ]
+
+
+class ReconcileWindow(Struct, frozen=True):
+    """A stretch of time in which clients bring back what the server lost (`sync.md`).
+
+    The log of `lost_epoch` is gone, a checkpoint of it proved; the room's own epoch was `old_epoch`
+    and became `new_epoch` when its head was `head_seq` (equal for a room that was founded again).
+    Nothing at or below `after_seq` was lost; `checkpoint_seq` is how far the lost log had come at
+    least. Open from `opened_ms` to `closes_ms`, wall clock.
+    """
+
+    lost_epoch: bytes
+    old_epoch: bytes
+    new_epoch: bytes
+    head_seq: int
+    after_seq: int
+    checkpoint_seq: int
+    opened_ms: int
+    closes_ms: int
+
+
 class AppendStatus(enum.Enum):
     """What became of an append.
 
@@ -149,10 +201,10 @@ def ambiguous(reason: str) -> AppendOutcome:
 class NodeStore(Protocol):
     """Rooms and their logs. Synchronous.
 
-    `create_rooms` and `commit` are called from one thread, the committer's; everything else from
-    any thread, beside writes. Reading raises `StoreUnavailable` when the store cannot answer and
-    `StoreCorrupt` when it must not; a room is never reported as empty or absent because it could
-    not be read.
+    `create_rooms`, `commit`, `renew_epoch`, `write_snapshot_chunks` and `finish_snapshot` are
+    called from one thread, the committer's; everything else from any thread, beside writes.
+    Reading raises `StoreUnavailable` when the store cannot answer and `StoreCorrupt` when it must
+    not; a room is never reported as empty or absent because it could not be read.
     """
 
     @property
@@ -204,6 +256,42 @@ class NodeStore(Protocol):
         written fails alone. Never raises for a fault of the store. An empty batch writes nothing;
         a store that refuses to be read since a commit failed finds out whether it can be again.
         """
+
+    def renew_epoch(self, room_id: str, window: ReconcileWindow) -> ReconcileWindow:
+        """Give a room the epoch `window.new_epoch` and write the window down, in one transaction.
+
+        `window.head_seq` counts for nothing: the head at that moment is written. One window a lost
+        epoch: when there is one already, nothing changes and that one is given. Raises
+        `RoomUnknown`, `EpochMismatch` when the room's epoch is not `window.old_epoch`, ValueError
+        for what is no window, `StoreUnavailable`, after which it may have happened none the less.
+        """
+
+    def reconcile_windows(self, room_id: str) -> list[ReconcileWindow]:
+        """Every window the room ever had, in the order in which they were opened."""
+
+    def write_snapshot_chunks(
+        self, room_id: str, seq: int, first: int, chunks: Sequence[bytes]
+    ) -> None:
+        """Write chunks `first`, `first` + 1 ... of a snapshot nobody sees until it is finished.
+
+        Raises `RoomUnknown`, `SnapshotExists`, `StoreUnavailable`.
+        """
+
+    def finish_snapshot(
+        self, room_id: str, snapshot: StoredSnapshot, drop: Sequence[int] = ()
+    ) -> None:
+        """Make a snapshot whose chunks were written visible, durably.
+
+        Those with the seq in `drop`, all but the two taken last, and chunks of unfinished ones are
+        removed. Raises `RoomUnknown`, `SnapshotExists`, ValueError when chunks are missing,
+        `StoreUnavailable`.
+        """
+
+    def newest_snapshots(self, room_id: str) -> list[StoredSnapshot]:
+        """The snapshots of a room, the one taken last first."""
+
+    def read_snapshot(self, room_id: str, seq: int, chunk: int) -> bytes:
+        """One chunk of the state, from 0. Raises `SnapshotUnknown` when it was removed."""
 
     def check(self) -> None:
         """Raise `StoreCorrupt` if the backend's own structures are damaged. Reads everything."""

@@ -11,6 +11,6 @@ from __future__ import annotations
 
 from typing import Final
 
-BUILD_SCHEMA_VERSION: Final = 1
+BUILD_SCHEMA_VERSION: Final = 2
 BUILD_COMPAT_VERSION: Final = 1
 BUILD_FEATURE_LEVEL: Final = 1

@@ -7,17 +7,35 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import final
 
-from roomlog.store.append_check import fault_of, head_bytes_of, room_fault_of
-from roomlog.store.errors import RoomExists, RoomUnknown, StoreUnavailable
+import msgspec
+
+from roomlog.store.append_check import (
+    check_snapshot_facts,
+    check_window,
+    fault_of,
+    head_bytes_of,
+    room_fault_of,
+)
+from roomlog.store.errors import (
+    EpochMismatch,
+    RoomExists,
+    RoomUnknown,
+    SnapshotExists,
+    SnapshotUnknown,
+    StoreUnavailable,
+)
 from roomlog.store.interface import (
     COMMITTED,
+    SNAPSHOTS_KEPT,
     AdmissionRecord,
     Append,
     AppendOutcome,
     IndexRow,
     LogRow,
     NewRoom,
+    ReconcileWindow,
     StoredRoom,
+    StoredSnapshot,
     StoreIdentity,
     failed,
 )
@@ -37,6 +55,9 @@ class _Log:
         self.head_seq = 0
         self.starts: list[int] = []
         self.appends: list[Append] = []
+        self.windows: list[ReconcileWindow] = []
+        self.snapshots: list[StoredSnapshot] = []
+        self.chunks: dict[int, dict[int, bytes]] = {}
 
     def stored(self) -> StoredRoom:
         room = self.room
@@ -128,6 +149,62 @@ class MemoryStore:
         with self._lock:
             return [self._append(append) for append in batch]
 
+    def renew_epoch(self, room_id: str, window: ReconcileWindow) -> ReconcileWindow:
+        check_window(window)
+        log = self._log(room_id)
+        with self._lock:
+            for known in log.windows:
+                if known.lost_epoch == window.lost_epoch:
+                    return known
+            if log.room.epoch != window.old_epoch:
+                raise EpochMismatch(room_id)
+            window = msgspec.structs.replace(window, head_seq=log.head_seq)
+            log.room = msgspec.structs.replace(log.room, epoch=window.new_epoch)
+            log.windows.append(window)
+        return window
+
+    def reconcile_windows(self, room_id: str) -> list[ReconcileWindow]:
+        log = self._log(room_id)
+        with self._lock:
+            return list(log.windows)
+
+    def write_snapshot_chunks(
+        self, room_id: str, seq: int, first: int, chunks: Sequence[bytes]
+    ) -> None:
+        log = self._log(room_id)
+        with self._lock:
+            _check_no_snapshot(log, seq)
+            log.chunks.setdefault(seq, {}).update(enumerate(chunks, first))
+
+    def finish_snapshot(
+        self, room_id: str, snapshot: StoredSnapshot, drop: Sequence[int] = ()
+    ) -> None:
+        check_snapshot_facts(snapshot)
+        log = self._log(room_id)
+        seq, count = snapshot.seq, snapshot.chunks
+        with self._lock:
+            _check_no_snapshot(log, seq)
+            written = log.chunks.get(seq, {})
+            data = {number: written[number] for number in range(count) if number in written}
+            if len(data) != count or sum(map(len, data.values())) != snapshot.size_bytes:
+                raise ValueError(f"the snapshot at seq {seq} has {len(data)} of {count} chunks")
+            kept = [each for each in log.snapshots if each.seq not in drop]
+            log.snapshots = [snapshot, *kept][:SNAPSHOTS_KEPT]
+            log.chunks[seq] = data
+            log.chunks = {each.seq: log.chunks[each.seq] for each in log.snapshots}
+
+    def newest_snapshots(self, room_id: str) -> list[StoredSnapshot]:
+        log = self._log(room_id)
+        with self._lock:
+            return list(log.snapshots)
+
+    def read_snapshot(self, room_id: str, seq: int, chunk: int) -> bytes:
+        log = self._log(room_id)
+        with self._lock:
+            if not any(each.seq == seq for each in log.snapshots):
+                raise SnapshotUnknown(room_id, seq)
+            return log.chunks[seq][chunk]
+
     def check(self) -> None:
         with self._lock:
             self._check_open()
@@ -175,3 +252,8 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreUnavailable("the store is closed")
+
+
+def _check_no_snapshot(log: _Log, seq: int) -> None:
+    if any(each.seq == seq for each in log.snapshots):
+        raise SnapshotExists(log.room.room_id, seq)

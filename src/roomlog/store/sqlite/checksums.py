@@ -30,6 +30,16 @@ def admission_checksum(
     return value if policy_head is None else crc32(policy_head, value)
 
 
+def row_checksum(numbers: tuple[int, ...], blobs: tuple[bytes, ...]) -> int:
+    """Of a window or a snapshot: its integers, then its bytes."""
+    return crc32(b"".join(blobs), crc32(repr(numbers).encode()))
+
+
+def chunk_checksum(room: int, seq: int, chunk: int, data: bytes) -> int:
+    """Of one chunk of a snapshot and the place it belongs to."""
+    return row_checksum((room, seq, chunk), (data,))
+
+
 def check(room_id: str, what: str, found: int, written: int) -> None:
     """Raise `StoreCorrupt` unless the checksums are equal. `what` names the part."""
     if found != written:

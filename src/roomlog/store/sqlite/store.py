@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self, final
+from typing import Final, Self, final
 
+from roomlog.store.append_check import check_snapshot_facts, check_window
 from roomlog.store.errors import RoomUnknown, StoreCorrupt
 from roomlog.store.interface import (
     AdmissionRecord,
@@ -14,7 +15,9 @@ from roomlog.store.interface import (
     IndexRow,
     LogRow,
     NewRoom,
+    ReconcileWindow,
     StoredRoom,
+    StoredSnapshot,
     StoreIdentity,
 )
 from roomlog.store.sqlite.build import THIS_BUILD
@@ -41,7 +44,17 @@ from roomlog.store.sqlite.schema import (
     create_database,
     require_database,
 )
+from roomlog.store.sqlite.snapshot_rows import (
+    finish_snapshot,
+    read_chunk,
+    read_snapshots,
+    write_chunks,
+)
+from roomlog.store.sqlite.window_rows import read_windows, renew_epoch
 from roomlog.store.sqlite.writer import Writer
+
+SNAPSHOTS_SINCE: Final = 2
+"""The schema version that brought snapshots and reconcile windows."""
 
 
 @final
@@ -182,6 +195,39 @@ class SqliteStore:
             after_seq = page[-1].to_seq
             left -= len(page)
 
+    def renew_epoch(self, room_id: str, window: ReconcileWindow) -> ReconcileWindow:
+        check_window(window)
+        return self._writing().change(
+            lambda conn: renew_epoch(conn, room_id, window), epoch_of=room_id
+        )
+
+    def reconcile_windows(self, room_id: str) -> list[ReconcileWindow]:
+        room, _ = self._require_room(room_id)
+        if not self._has_snapshots:
+            return []
+        return self._readers.run(lambda conn: read_windows(conn, room_id, room), room_id)
+
+    def write_snapshot_chunks(
+        self, room_id: str, seq: int, first: int, chunks: Sequence[bytes]
+    ) -> None:
+        self._writing().change(lambda conn: write_chunks(conn, room_id, seq, first, chunks))
+
+    def finish_snapshot(
+        self, room_id: str, snapshot: StoredSnapshot, drop: Sequence[int] = ()
+    ) -> None:
+        check_snapshot_facts(snapshot)
+        self._writing().change(lambda conn: finish_snapshot(conn, room_id, snapshot, drop))
+
+    def newest_snapshots(self, room_id: str) -> list[StoredSnapshot]:
+        room, _ = self._require_room(room_id)
+        if not self._has_snapshots:
+            return []
+        return self._readers.run(lambda conn: read_snapshots(conn, room_id, room), room_id)
+
+    def read_snapshot(self, room_id: str, seq: int, chunk: int) -> bytes:
+        room, _ = self._require_room(room_id)
+        return self._readers.run(lambda conn: read_chunk(conn, room_id, room, seq, chunk), room_id)
+
     def check(self) -> None:
         faults = self._readers.run(lambda conn: conn.execute("PRAGMA quick_check").fetchall())
         if faults != [("ok",)]:
@@ -193,6 +239,11 @@ class SqliteStore:
             self._writer.close()
         if self._lock is not None:
             self._lock.release()
+
+    @property
+    def _has_snapshots(self) -> bool:
+        """Whether the tables are there: what is only read may wait for its migrations."""
+        return self._identity.schema_version >= SNAPSHOTS_SINCE
 
     def _writing(self) -> Writer:
         if self._writer is None:

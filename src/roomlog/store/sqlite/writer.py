@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Final, final
+from typing import Final, TypeVar, final
 
 from roomlog.store.append_check import fault_of, room_fault_of
 from roomlog.store.errors import RoomExists, StoreError, StoreUnavailable
@@ -35,6 +35,7 @@ from roomlog.store.sqlite.log_rows import (
     placeholders,
 )
 
+Result = TypeVar("Result")
 INSERT_ROWS: Final = (256, 64, 16, 4, 1)
 KNOWN_ROOMS: Final = 65_536
 WHOLE_BATCH_TRIES: Final = 3
@@ -133,6 +134,34 @@ class Writer:
             outcome if outcome is not None else failed("the disk refuses whole transactions")
             for outcome in outcomes
         ]
+
+    def change(
+        self, write: Callable[[Connection], Result], *, epoch_of: str | None = None
+    ) -> Result:
+        """What `write` gives, in a transaction of its own that is durable on return.
+
+        `epoch_of` names a room whose epoch it may change. Raises what `write` raises, with nothing
+        written; `StoreUnavailable` when the store does not take it, or when nobody knows whether it
+        did.
+        """
+        try:
+            connection = self._connected()
+            connection.execute("BEGIN IMMEDIATE")
+            result = write(connection)
+        except (sqlite3.Error, OverflowError) as error:
+            self._roll_back()
+            raise _unavailable(error) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._fence(f"a commit failed: {error}")
+            raise _unavailable(error) from error
+        if epoch_of is not None:
+            self._known.pop(epoch_of, None)
+        return result
 
     def close(self) -> None:
         self._closed = True

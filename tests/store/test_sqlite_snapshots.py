@@ -1,0 +1,199 @@
+"""Snapshots and renewals on a disk that fails: whole or absent, at every step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from roomlog.store.errors import StoreCorrupt, StoreUnavailable
+from roomlog.store.interface import SNAPSHOT_CHUNK_BYTES, NodeStore, StoredRoom, snapshot_chunks
+from roomlog.store.sqlite import SqliteStore, migrate
+from roomlog.store.sqlite.migration import Build
+from roomlog.store.sqlite.migrations import MIGRATIONS
+from tests.store.chains import Chain, create_room
+from tests.store.faults import Faults
+from tests.store.snapshot_conformance import a_snapshot, a_window, save, state_of
+
+STATE = os.urandom(2 * SNAPSHOT_CHUNK_BYTES + 100)
+
+
+@pytest.fixture
+def faults() -> Faults:
+    return Faults()
+
+
+def opened(path: Path, faults: Faults | None = None) -> SqliteStore:
+    if faults is None:
+        return SqliteStore.open(path, store_id=bytes(16), now_ms=1)
+    return SqliteStore.open(path, store_id=bytes(16), now_ms=1, connect=faults.connect)
+
+
+def copied(path: Path, to: Path) -> SqliteStore:
+    """The store as its files are at this moment: what a crash or a raw copy leaves."""
+    to.mkdir()
+    for name in ("roomlog.sqlite3", "roomlog.sqlite3-wal"):
+        if (path / name).exists():
+            shutil.copy(path / name, to / name)
+    return opened(to)
+
+
+def the_room(store: NodeStore) -> StoredRoom:
+    room = store.open_room("room")
+    assert room is not None
+    return room
+
+
+def test_a_copy_of_the_files_between_any_two_steps_has_the_snapshot_whole_or_not_at_all(
+    tmp_path: Path,
+) -> None:
+    store = opened(tmp_path / "store")
+    create_room(store)
+    older = save(store, 1, b"older")
+    snapshot = a_snapshot(2, STATE)
+    steps: list[Callable[[], None]] = [
+        lambda each=each, data=data: store.write_snapshot_chunks("room", 2, each, [data])  # type: ignore[misc]
+        for each, data in enumerate(snapshot_chunks(STATE))
+    ]
+    steps.append(lambda: store.finish_snapshot("room", snapshot))
+    for number, step in enumerate(steps):
+        copy = copied(tmp_path / "store", tmp_path / f"before-{number}")
+        assert copy.newest_snapshots("room") == [older]
+        assert state_of(copy, older) == b"older"
+        # What was left half done there is no hindrance.
+        assert state_of(copy, save(copy, 2, STATE[::-1])) == STATE[::-1]
+        copy.close()
+        step()
+    copy = copied(tmp_path / "store", tmp_path / "after")
+    assert copy.newest_snapshots("room") == [snapshot, older]
+    assert state_of(copy, snapshot) == STATE
+    copy.close()
+    store.close()
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO snapshot_chunk", "DELETE FROM snapshot"])
+def test_a_statement_that_fails_leaves_the_snapshots_as_they_were(
+    tmp_path: Path, faults: Faults, statement: str
+) -> None:
+    store = opened(tmp_path / "store", faults)
+    create_room(store)
+    older = save(store, 1, b"older")
+    faults.failing[statement] = 1
+    with pytest.raises(StoreUnavailable):
+        save(store, 2, STATE)
+    assert store.newest_snapshots("room") == [older]
+    snapshot = save(store, 2, STATE)
+    assert store.newest_snapshots("room") == [snapshot, older]
+    store.close()
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_renewal_whose_commit_failed_happened_wholly_or_not_at_all(
+    tmp_path: Path, faults: Faults, is_written: bool
+) -> None:
+    store = opened(tmp_path / "store", faults)
+    chain = Chain(create_room(store))
+    store.commit([chain.append(2)])
+    asked = a_window(chain.room)
+    faults.failing["COMMIT"] = 1
+    faults.committing_first = is_written
+    with pytest.raises(StoreUnavailable):
+        store.renew_epoch("room", asked)
+    window = msgspec.structs.replace(asked, head_seq=2)
+    assert store.reconcile_windows("room") == ([window] if is_written else [])
+    assert the_room(store).epoch == (asked.new_epoch if is_written else asked.old_epoch)
+    assert store.renew_epoch("room", asked) == window
+    # The writer knows the new epoch as well.
+    (outcome,) = store.commit([msgspec.structs.replace(chain.append(), epoch=asked.new_epoch)])
+    assert outcome.is_committed
+    store.close()
+
+
+def test_a_renewal_that_cannot_be_written_changes_nothing(tmp_path: Path, faults: Faults) -> None:
+    store = opened(tmp_path / "store", faults)
+    room = create_room(store)
+    faults.failing["INSERT INTO reconcile_window"] = 1
+    with pytest.raises(StoreUnavailable):
+        store.renew_epoch("room", a_window(room))
+    assert the_room(store) == room
+    assert store.reconcile_windows("room") == []
+    (outcome,) = store.commit([Chain(room).append()])
+    assert outcome.is_committed
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "read"),
+    [
+        ("UPDATE snapshot SET frontier = x'00'", "newest_snapshots"),
+        ("UPDATE snapshot SET size_bytes = size_bytes + 1", "newest_snapshots"),
+        ("UPDATE snapshot SET taken_ms = 'soon'", "newest_snapshots"),
+        ("UPDATE snapshot_chunk SET data = x'00' WHERE chunk = 1", "state"),
+        ("DELETE FROM snapshot_chunk WHERE chunk = 2", "state"),
+        ("UPDATE snapshot_chunk SET data = 7 WHERE chunk = 0", "state"),
+        ("UPDATE reconcile_window SET closes_ms = closes_ms + 1", "reconcile_windows"),
+        ("UPDATE reconcile_window SET lost_epoch = zeroblob(16)", "reconcile_windows"),
+    ],
+)
+def test_damage_is_a_refusal_that_names_the_room(tmp_path: Path, statement: str, read: str) -> None:
+    store = opened(tmp_path / "store")
+    room = create_room(store)
+    snapshot = save(store, 9, STATE)
+    store.renew_epoch("room", a_window(room))
+    store.close()
+    connection = sqlite3.connect(tmp_path / "store" / "roomlog.sqlite3")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    store = opened(tmp_path / "store")
+    reads: dict[str, Callable[[], object]] = {
+        "newest_snapshots": lambda: store.newest_snapshots("room"),
+        "state": lambda: state_of(store, snapshot),
+        "reconcile_windows": lambda: store.reconcile_windows("room"),
+    }
+    for name, call in reads.items():
+        if name == read:
+            with pytest.raises(StoreCorrupt) as caught:
+                call()
+            assert caught.value.room == "room"
+        else:
+            call()
+    store.close()
+
+
+def test_a_chunk_at_the_place_of_another_is_damage(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    create_room(store)
+    snapshot = save(store, 9, STATE)
+    store.close()
+    connection = sqlite3.connect(tmp_path / "store" / "roomlog.sqlite3")
+    for old, new in ((0, 7), (1, 0), (7, 1)):
+        connection.execute("UPDATE snapshot_chunk SET chunk = ? WHERE chunk = ?", (new, old))
+    connection.commit()
+    connection.close()
+    store = opened(tmp_path / "store")
+    with pytest.raises(StoreCorrupt, match="chunk 0"):
+        state_of(store, snapshot)
+    store.close()
+
+
+def test_a_store_without_these_tables_is_read_as_having_none(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    old = Build("0.0.1", 1, 1, 1, MIGRATIONS[:1])
+    store = SqliteStore.open(path, store_id=bytes(16), now_ms=1, build=old)
+    create_room(store)
+    store.close()
+    store = SqliteStore.open_read_only(path)
+    assert store.newest_snapshots("room") == []
+    assert store.reconcile_windows("room") == []
+    store.close()
+    assert migrate.apply(path, now_ms=2) == ["0002_snapshots_and_windows"]
+    store = opened(path)
+    save(store, 3, b"three")
+    assert len(store.newest_snapshots("room")) == 1
+    store.close()
