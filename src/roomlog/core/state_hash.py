@@ -7,11 +7,13 @@ from roomlog.core.crdt.map import BLOB, VALUE, BlobReference
 from roomlog.core.hashing import hash_bytes
 from roomlog.core.state import COUNTER, LIST, MAP, TEXT, State
 
-_MAP_LEAF: Final = 1
-_COUNTER_LEAF: Final = 2
-_LIST_LEAF: Final = 3
-_TEXT_LEAF: Final = 4
-_BLOB_LEAF: Final = 5
+MAP_LEAF: Final = 1
+COUNTER_LEAF: Final = 2
+LIST_LEAF: Final = 3
+TEXT_LEAF: Final = 4
+BLOB_LEAF: Final = 5
+LEAF_KINDS: Final = BLOB_LEAF + 1
+"""Leaves by kind are lists of this length; kind 0 is no leaf's."""
 
 
 @final
@@ -93,6 +95,27 @@ class StateHash:
         return f"StateHash({self.hex or 'none'}, {self.coverage.to_dict()})"
 
 
+def leaf_record(leaf_kind: int, key: str, encoded: bytes) -> bytes:
+    """What one object, as canonical bytes of what a reader sees, puts into the state hash."""
+    key_bytes = key.encode()
+    return b"".join(
+        (
+            leaf_kind.to_bytes(1, "big"),
+            len(key_bytes).to_bytes(2, "big"),
+            key_bytes,
+            hash_bytes(encoded),
+        )
+    )
+
+
+def hash_leaves(leaves: list[dict[str, bytes]]) -> bytes:
+    """The 32-byte state hash of leaves that are ascending by key within each leaf kind."""
+    records: list[bytes] = []
+    for of_kind in leaves:
+        records.extend(of_kind.values())
+    return hash_bytes(b"".join(records))
+
+
 @final
 class StateHasher:
     """Leaves of a state, kept between calls: only what changed is hashed again."""
@@ -100,19 +123,23 @@ class StateHasher:
     def __init__(self, state: State) -> None:
         self._state = state
         self._changed: set[tuple[int, str]] = set()
-        self._leaves: list[dict[str, bytes]] = [{} for _ in range(_BLOB_LEAF + 1)]
-        self._sorted: list[list[str]] = [[] for _ in range(_BLOB_LEAF + 1)]
+        self._leaves: list[dict[str, bytes]] = [{} for _ in range(LEAF_KINDS)]
+        self._sorted: list[list[str]] = [[] for _ in range(LEAF_KINDS)]
 
     def note(self, kind: int, key: str) -> None:
         """Say that an object may have changed."""
         self._changed.add((kind, key))
+
+    def load(self, leaves: list[dict[str, bytes]]) -> None:
+        """Begin with the leaves of a state that was just built, instead of with none."""
+        self._leaves = [dict(of_kind) for of_kind in leaves]
 
     def reset(self) -> None:
         """Forget every leaf: the state was built anew."""
         self._changed.clear()
         for leaves in self._leaves:
             leaves.clear()
-        self._sorted = [[] for _ in range(_BLOB_LEAF + 1)]
+        self._sorted = [[] for _ in range(LEAF_KINDS)]
 
     def hash(self) -> str:
         """The hash in hexadecimal. Every node in the state must be in its graph."""
@@ -120,7 +147,7 @@ class StateHasher:
             self._refresh(kind, key)
         self._changed.clear()
         records: list[bytes] = []
-        for leaf_kind in range(_MAP_LEAF, _BLOB_LEAF + 1):
+        for leaf_kind in range(MAP_LEAF, LEAF_KINDS):
             leaves = self._leaves[leaf_kind]
             keys = self._sorted[leaf_kind]
             if not keys and leaves:
@@ -135,26 +162,26 @@ class StateHasher:
         if kind == MAP:
             register = state.maps.by_key[key]
             if register.content == VALUE:
-                self._set(_MAP_LEAF, key, canonical.encode(register.value, enclosing_depth=2))
-                self._remove(_BLOB_LEAF, key)
+                self._set(MAP_LEAF, key, canonical.encode(register.value, enclosing_depth=2))
+                self._remove(BLOB_LEAF, key)
             elif register.content == BLOB:
                 blob = register.value
                 assert isinstance(blob, BlobReference)
                 self._set(
-                    _BLOB_LEAF,
+                    BLOB_LEAF,
                     key,
                     canonical.encode([blob.hash, blob.size_bytes, blob.media_type]),
                 )
-                self._remove(_MAP_LEAF, key)
+                self._remove(MAP_LEAF, key)
             else:
-                self._remove(_MAP_LEAF, key)
-                self._remove(_BLOB_LEAF, key)
+                self._remove(MAP_LEAF, key)
+                self._remove(BLOB_LEAF, key)
         elif kind == COUNTER:
-            self._set(_COUNTER_LEAF, key, canonical.encode(str(state.counters.sums[key])))
+            self._set(COUNTER_LEAF, key, canonical.encode(str(state.counters.sums[key])))
         elif kind == LIST:
             graph = state.graph
             self._set(
-                _LIST_LEAF,
+                LIST_LEAF,
                 key,
                 canonical.encode(
                     [
@@ -165,21 +192,13 @@ class StateHasher:
             )
         else:
             assert kind == TEXT
-            self._set(_TEXT_LEAF, key, canonical.encode(str(state.texts[key].document)))
+            self._set(TEXT_LEAF, key, canonical.encode(str(state.texts[key].document)))
 
     def _set(self, leaf_kind: int, key: str, encoded: bytes) -> None:
         leaves = self._leaves[leaf_kind]
         if key not in leaves:
             self._sorted[leaf_kind] = []
-        key_bytes = key.encode()
-        leaves[key] = b"".join(
-            (
-                leaf_kind.to_bytes(1, "big"),
-                len(key_bytes).to_bytes(2, "big"),
-                key_bytes,
-                hash_bytes(encoded),
-            )
-        )
+        leaves[key] = leaf_record(leaf_kind, key, encoded)
 
     def _remove(self, leaf_kind: int, key: str) -> None:
         if self._leaves[leaf_kind].pop(key, None) is not None:
