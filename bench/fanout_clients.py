@@ -118,14 +118,15 @@ async def write(kind: str, url: str, seconds: float, window: int, pace: float, m
     await connect(client)
     async with asyncio.timeout(JOIN_SECONDS):
         await finish([client], [client.joined.wait()])
-    frames = client.prepare(int(pace * seconds) if pace else most)
+    edits = client.edits_a_message
+    frames = client.prepare(int(pace * seconds) if pace else most // edits)
     moments: list[float] = []
     begun = time.perf_counter()
     for number, frame in enumerate(frames):
         if pace:
             await asyncio.sleep(max(0.0, begun + number / pace - time.perf_counter()))
         else:
-            while number - under_way.confirmed >= window:
+            while number * edits - under_way.confirmed >= window * edits:
                 under_way.moved.clear()
                 await under_way.moved.wait()
         moment = time.perf_counter()
@@ -136,7 +137,7 @@ async def write(kind: str, url: str, seconds: float, window: int, pace: float, m
     else:
         if not pace:
             raise ValueError(f"{most} edits were not enough for {seconds} seconds")
-    sent = len(moments)
+    sent = len(moments) * edits
     async with asyncio.timeout(FINISH_SECONDS):
         while under_way.confirmed < sent:
             under_way.moved.clear()
@@ -155,7 +156,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--window", type=int, default=32)
     parser.add_argument("--pace", type=float, default=0.0, help="edits a second; 0: as fast as can")
-    parser.add_argument("--most", type=int, default=100_000, help="edits made ready beforehand")
+    parser.add_argument("--most", type=int, default=200_000, help="edits made ready beforehand")
     chosen = parser.parse_args()
     if chosen.part == "readers":
         counts = uvloop.run(read(chosen.kind, chosen.url, chosen.readers))

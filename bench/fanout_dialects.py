@@ -27,8 +27,10 @@ class ReaderClient(WebSocketClient):
 class WriterClient(ReaderClient):
     """A writer; `prepare` makes its frames before anything is timed."""
 
-    def prepare(self, edits: int) -> list[bytes]:
-        """The messages of so many edits, one a message."""
+    edits_a_message = 1
+
+    def prepare(self, messages: int) -> list[bytes]:
+        """So many messages of `edits_a_message` edits each."""
         raise NotImplementedError
 
 
@@ -61,11 +63,11 @@ class YReader(ReaderClient):
 class YWriter(YReader, WriterClient):
     """y-websocket sends every update back to its writer as well: that confirms it."""
 
-    def prepare(self, edits: int) -> list[bytes]:
+    def prepare(self, messages: int) -> list[bytes]:
         from bench import peers
 
         updates: list[bytes] = []
-        peers.y_py_sequential(small_edits(edits), updates)
+        peers.y_py_sequential(small_edits(messages), updates)
         return [SYNC_UPDATE + uvarint(len(update)) + update for update in updates]
 
 
@@ -73,6 +75,8 @@ class YWriter(YReader, WriterClient):
 
 
 class RoomlogReader(ReaderClient):
+    edits_a_message = 1
+
     def __init__(self, url: str, counted: Callable[[int], None]) -> None:
         from roomlog.identity import Identity
         from roomlog.protocol import codec, messages
@@ -113,7 +117,7 @@ class RoomlogReader(ReaderClient):
             count, _ = read_uvarint(message.nodes, 2)
             if count != message.to_seq - message.from_seq + 1:
                 raise ValueError("a pack of another number of nodes than it says")
-            self._counted(count)
+            self._counted(count * self.edits_a_message)
         elif isinstance(message, messages.Challenge):
             self.send(self._encode(self._codec, self.hello(message)))
         elif isinstance(message, messages.Welcome):
@@ -144,12 +148,12 @@ class RoomlogWriter(RoomlogReader, WriterClient):
     def acknowledged(self, ack: Any) -> None:
         if ack.rejected:
             raise ValueError(f"refused: {ack.rejected[0]}")
-        self._confirmed(ack.to_seq - ack.from_seq + 1)
+        self._confirmed((ack.to_seq - ack.from_seq + 1) * self.edits_a_message)
 
-    def prepare(self, edits: int) -> list[bytes]:
-        return list(self._pushes(edits))
+    def prepare(self, messages: int) -> list[bytes]:
+        return list(self._pushes(messages))
 
-    def _pushes(self, edits: int) -> Iterator[bytes]:
+    def _pushes(self, messages: int) -> Iterator[bytes]:
         from bench.histories import operations
         from roomlog.core.clock import next_clock
         from roomlog.core.node import CHANGE, NodeHasher, make_node
@@ -160,21 +164,33 @@ class RoomlogWriter(RoomlogReader, WriterClient):
         parents: list[bytes] = []
         clock = -1
         now_ms = time.time_ns() // 1_000_000
-        for patch in small_edits(edits):
+        patches = small_edits(messages * self.edits_a_message)
+        for first in range(0, len(patches), self.edits_a_message):
             clock = next_clock(now_ms, clock)
-            node = make_node(hasher, self._identity, CHANGE, clock, parents, operations([patch]))
+            made = operations(patches[first : first + self.edits_a_message])
+            node = make_node(hasher, self._identity, CHANGE, clock, parents, made)
             parents = [node.id]
             pack = self._messages.PushPack(lineage=lineage, nodes=encode_pack([node]))
             yield self._encode(self._codec, pack)
 
 
+class TenReader(RoomlogReader):
+    edits_a_message = 10
+
+
+class TenWriter(RoomlogWriter):
+    edits_a_message = 10
+
+
 READERS: dict[str, type[YReader] | type[RoomlogReader]] = {
     "y-websocket": YReader,
     "roomlog": RoomlogReader,
+    "roomlog, ten edits a node": TenReader,
 }
 WRITERS: dict[str, type[YWriter] | type[RoomlogWriter]] = {
     "y-websocket": YWriter,
     "roomlog": RoomlogWriter,
+    "roomlog, ten edits a node": TenWriter,
 }
 
 

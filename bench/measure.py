@@ -35,7 +35,7 @@ Samples = dict[str, list[Figures]]
 
 
 class Claim:
-    """A ratio between two sides of the same round, and what it should at least be.
+    """A ratio (with `minus` a difference) between two sides of a round, and what it should be.
 
     `numerator` and `denominator` are (side, figure); the ratio is taken round by round, so that
     what the machine does at the moment falls on both sides.
@@ -47,9 +47,11 @@ class Claim:
         numerator: tuple[str, str],
         denominator: tuple[str, str] | None,
         *,
+        minus: bool = False,
         at_least: float | None = None,
         at_most: float | None = None,
     ) -> None:
+        self.minus = minus
         self.text = text
         self.numerator = numerator
         self.denominator = denominator
@@ -63,7 +65,10 @@ class Claim:
         if self.denominator is not None:
             side, figure = self.denominator
             below = [sample[figure] for sample in samples[side]]
-            ratios = [above / under for above, under in zip(ratios, below, strict=True)]
+            ratios = [
+                above - under if self.minus else above / under
+                for above, under in zip(ratios, below, strict=True)
+            ]
         median = statistics.median(ratios)
         met = (self.at_least is None or median >= self.at_least) and (
             self.at_most is None or median <= self.at_most
