@@ -57,6 +57,7 @@ METRICS: Final[tuple[MetricRow, ...]] = (
     MetricRow("catch_up_total", "counter", "welcomes, by how the client catches up", ("mode",)),
     MetricRow("catch_up_seconds", "histogram", "request to request-end", ("mode",), _SECONDS),
     MetricRow("catch_up_bytes", "counter", "bytes of packs sent from the store"),
+    MetricRow("presence_peers", "gauge", "identities in all rooms, each once a room"),
     MetricRow("rooms_resident", "gauge", "rooms in memory"),
     MetricRow("room_open_seconds", "histogram", "loading a room", (), _SECONDS),
     MetricRow("evictions_total", "counter", "idle rooms dropped from memory"),
@@ -102,6 +103,7 @@ class Metrics:
         self.catch_up_total = self._counter("catch_up_total")
         self.catch_up_seconds = self._histogram("catch_up_seconds")
         self.catch_up_bytes = self._counter("catch_up_bytes")
+        self.presence_peers = self._gauge("presence_peers")
         self.rooms_resident = self._gauge("rooms_resident")
         self.room_open_seconds = self._histogram("room_open_seconds")
         self.evictions_total = self._counter("evictions_total")

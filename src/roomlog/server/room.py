@@ -23,6 +23,7 @@ from roomlog.protocol.limits import SessionLimits
 from roomlog.protocol.messages import After, PackAck, Peer, RejectedNode
 from roomlog.protocol.server_session import ENVELOPE_BYTES
 from roomlog.server.admission import PendingNodes, Refusals, Verdict, admit
+from roomlog.server.company import Company
 from roomlog.server.history import Page, join_pages
 from roomlog.server.metrics import Metrics
 from roomlog.server.reader import Reader, Readers
@@ -123,6 +124,7 @@ class Room:
         self.graph = graph
         self.readers = Readers(stored.lineage, reader_buffer_bytes)
         self.sessions: set[object] = set()
+        self.company = Company(metrics)
         self.last_used = monotonic()
         self.resend_window = ResendWindow(limits.resend_window_ms)
         self._committer = committer
@@ -202,7 +204,7 @@ class Room:
 
     def peers(self) -> list[Peer]:
         """The identities that have a session here."""
-        return []
+        return self.company.peers.all()
 
     @property
     def is_quiet(self) -> bool:
@@ -454,7 +456,8 @@ class Room:
             self._recent_bytes -= len(self._recent.popleft().nodes)
 
     def tick(self) -> None:
-        """Once a tick: sign a merge when the frontier is wide."""
+        """Once a tick: end presence that is over, sign a merge when the frontier is wide."""
+        self.company.tick(self._monotonic())
         heads = self.graph.frontier
         if len(heads) <= MERGE_ABOVE_HEADS or self._merger.is_busy or self._is_ambiguous:
             return
