@@ -14,23 +14,32 @@ from roomlog.client.errors import (
     LocalStoreRoomError,
     LocalStoreTooNewError,
 )
+from roomlog.client.local_schema import APPLICATION_ID, MIGRATIONS
 from roomlog.client.local_store import LocalStore, read_nodes
 from roomlog.client.rejections import Rejection
 from roomlog.client.store_writes import (
     Admitted,
+    CheckpointKept,
     CursorMoved,
+    HistoryComplete,
+    HistoryPack,
     LineageAdopted,
+    LogCut,
     OwnNodes,
+    PatternsChanged,
+    PendingAgain,
     ReceivedPack,
     Rewritten,
     ServerPinned,
+    SnapshotKept,
     StoreWrite,
 )
+from roomlog.client.stored_document import StoredDocument
 from roomlog.core.node import Node
 from roomlog.core.pack import encode_pack
 from roomlog.core.replica import Replica
 from roomlog.identity import Identity
-from roomlog.protocol.messages import Cursor
+from roomlog.protocol.messages import Cursor, SignedCheckpoint
 
 ADA = Identity.from_seed(b"a" * 32)
 DRAFT = b"D" * 32
@@ -181,8 +190,8 @@ def test_a_newer_store_that_says_it_may_be_read_is_read(tmp_path: Path) -> None:
     path = tmp_path / "s"
     opened(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("INSERT INTO schema_migration VALUES (2, 'later', 'x', 0)")
-    connection.execute("UPDATE meta SET value = 2 WHERE key = 'schema_version'")
+    connection.execute("INSERT INTO schema_migration VALUES (3, 'later', 'x', 0)")
+    connection.execute("UPDATE meta SET value = 3 WHERE key = 'schema_version'")
     connection.commit()
     connection.close()
     opened(path).close()
@@ -256,3 +265,165 @@ def test_t19_what_could_not_be_written_is_never_called_durable(tmp_path: Path) -
     assert set(batches) == {0}
     assert store.queued_bytes == 0
     assert opened(tmp_path / "s").document.nodes == []
+
+
+def places(document: StoredDocument) -> dict[int, bytes]:
+    return {
+        first + index: node_id
+        for first, node_ids in document.places.stretches()
+        for index, node_id in enumerate(node_ids)
+    }
+
+
+def test_places_in_the_log_are_remembered_and_cut(tmp_path: Path) -> None:
+    nodes = some_nodes(8)
+    epoch, other = b"E" * 16, b"F" * 16
+    store = opened(tmp_path / "s")
+    written(
+        store,
+        LogCut(epoch, 0, None),
+        ReceivedPack(encode_pack(nodes[:3]), 1, 3),
+        OwnNodes(nodes[3:6]),
+        Admitted({nodes[3].id: 4, nodes[4].id: 5}),
+        # A place that nothing was said about is not known.
+        ReceivedPack(encode_pack(nodes[6:7])),
+    )
+    store.close()
+    store = opened(tmp_path / "s")
+    document = store.document
+    assert document.places.epoch == epoch
+    assert places(document) == {seq: nodes[seq - 1].id for seq in range(1, 6)}
+    cursor = Cursor(epoch=other, seq=2, id=nodes[1].id)
+    written(
+        store,
+        LogCut(other, 2, cursor),
+        # Both were acknowledged, and are not in the log that there is now.
+        PendingAgain(nodes[3:5]),
+    )
+    store.close()
+    store = opened(tmp_path / "s")
+    document = store.document
+    assert document.places.epoch == other
+    assert places(document) == {1: nodes[0].id, 2: nodes[1].id}
+    assert document.cursor == cursor
+    assert ids(document.nodes) == ids(nodes[:7])
+    # Parents first, although the last of them was pending all the time.
+    assert document.pending == ids(nodes[3:6])
+    written(store, Admitted({nodes[3].id: 3, nodes[4].id: 4}))
+    store.close()
+    document = opened(tmp_path / "s").document
+    expected = [nodes[0], nodes[1], nodes[3], nodes[4]]
+    assert places(document) == {seq: node.id for seq, node in enumerate(expected, 1)}
+    assert document.pending == [nodes[5].id]
+
+
+def test_a_store_says_that_older_history_is_not_here(tmp_path: Path) -> None:
+    nodes = some_nodes(8)
+    snapshot = SnapshotKept(
+        seq=5,
+        frontier_pack=encode_pack(nodes[4:5]),
+        state=b"state",
+        state_hash=b"h" * 32,
+        digest=b"d" * 32,
+        signature=b"s" * 64,
+        server_key=b"k" * 32,
+    )
+    older = [HistoryPack(encode_pack(nodes[at : at + 2]), at + 1, at + 2) for at in (3, 1)]
+    store = opened(tmp_path / "s")
+    written(
+        store,
+        LogCut(b"E" * 16, 0, None),
+        snapshot,
+        ReceivedPack(encode_pack(nodes[5:7]), 6, 7),
+        *older,
+        OwnNodes(nodes[7:]),
+    )
+    with pytest.raises(LocalStoreError, match="seq 5"):
+        read_nodes(tmp_path / "s")
+    store.close()
+    store = opened(tmp_path / "s")
+    document = store.document
+    assert document.snapshot == snapshot
+    assert document.history == older[::-1]
+    assert ids(document.nodes) == ids(nodes[5:])
+    assert places(document) == {6: nodes[5].id, 7: nodes[6].id}
+    first = HistoryPack(encode_pack(nodes[:1]), 1, 1)
+    written(store, first, HistoryComplete())
+    store.close()
+    document = opened(tmp_path / "s").document
+    assert document.snapshot is None
+    assert document.history == []
+    assert ids(document.nodes) == ids(nodes)
+    assert places(document) == {seq: nodes[seq - 1].id for seq in range(1, 8)}
+    assert read_nodes(tmp_path / "s")[2] == nodes
+
+
+def test_history_beyond_a_cut_is_read_anew(tmp_path: Path) -> None:
+    nodes = some_nodes(6)
+    store = opened(tmp_path / "s")
+    snapshot = SnapshotKept(
+        seq=6,
+        frontier_pack=b"f",
+        state=b"",
+        state_hash=b"",
+        digest=b"",
+        signature=b"",
+        server_key=b"",
+    )
+    packs = [HistoryPack(encode_pack(nodes[at : at + 2]), at + 1, at + 2) for at in (4, 2, 0)]
+    written(store, snapshot, *packs, LogCut(b"F" * 16, 3, None))
+    store.close()
+    history = opened(tmp_path / "s").document.history
+    assert [(each.from_seq, each.to_seq) for each in history] == [(1, 2), (3, 3)]
+
+
+def test_the_server_s_word_and_the_patterns_are_remembered(tmp_path: Path) -> None:
+    checkpoint = SignedCheckpoint(
+        lineage=LINEAGE, epoch=b"E" * 16, seq=3, frontier=[b"f" * 32], signature=b"s" * 64
+    )
+    store = opened(tmp_path / "s")
+    assert store.document.checkpoint is None
+    assert store.document.patterns == ()
+    written(store, CheckpointKept(checkpoint), PatternsChanged(("a/**", "b")))
+    store.close()
+    store = opened(tmp_path / "s")
+    assert store.document.checkpoint == checkpoint
+    assert store.document.patterns == ("a/**", "b")
+    written(store, PatternsChanged(()))
+    store.close()
+    assert opened(tmp_path / "s").document.patterns == ()
+
+
+def test_a_store_of_the_first_schema_is_read_and_then_grows(tmp_path: Path) -> None:
+    nodes = some_nodes(4)
+    path = tmp_path / "s"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(
+        "CREATE TABLE schema_migration (version INTEGER PRIMARY KEY, name TEXT NOT NULL,"
+        " checksum TEXT NOT NULL, applied_ms INTEGER NOT NULL)"
+    )
+    first = MIGRATIONS[0]
+    for statement in first.statements:
+        connection.execute(statement)
+    connection.execute(
+        "INSERT INTO schema_migration VALUES (1, ?, ?, 0)", (first.name, first.checksum)
+    )
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?)",
+        [("compat_version", 1), ("room_id", "demo"), ("lineage", LINEAGE), ("is_draft", 0)],
+    )
+    connection.execute("INSERT INTO node_pack (pack) VALUES (?)", (encode_pack(nodes[:2]),))
+    connection.executemany(
+        "INSERT INTO node_pack (own_id, seq, pack) VALUES (?, ?, ?)",
+        [(node.id, seq, encode_pack([node])) for node, seq in ((nodes[2], 3), (nodes[3], None))],
+    )
+    connection.close()
+    before = path.read_bytes()
+    assert read_nodes(path)[2] == nodes
+    assert path.read_bytes() == before
+    document = opened(path).document
+    assert ids(document.nodes) == ids(nodes)
+    assert document.pending == [nodes[3].id]
+    assert places(document) == {}
+    assert document.snapshot is None

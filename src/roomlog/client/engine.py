@@ -11,7 +11,6 @@ from typing import final
 
 from roomlog.client.changes import KIND_OF_STATE, Change, Origin
 from roomlog.client.errors import TransactionError
-from roomlog.client.local_rows import StoredDocument
 from roomlog.client.pending_nodes import PendingNodes
 from roomlog.client.refusals import (
     Place,
@@ -31,6 +30,7 @@ from roomlog.client.store_writes import (
     Rewritten,
     StoreWrite,
 )
+from roomlog.client.stored_document import StoredDocument
 from roomlog.core.node import Node
 from roomlog.core.pack import encode_pack
 from roomlog.core.reject import Reject, RejectClass, RejectKind

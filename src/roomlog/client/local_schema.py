@@ -12,7 +12,7 @@ from roomlog.core.hashing import hash_bytes
 APPLICATION_ID: Final = 0x524C4331
 """`RLC1` in the header of the file, so that nothing else is taken for a local store."""
 
-COMPAT_VERSION: Final = 1
+COMPAT_VERSION: Final = 2
 """The oldest schema version of code that may open what this build writes."""
 FEATURE_LEVEL: Final = 1
 
@@ -44,6 +44,20 @@ MIGRATIONS: Final = (
             " reject_class TEXT NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL,"
             " detail BLOB NOT NULL, operation_indexes BLOB NOT NULL, lineage BLOB NOT NULL,"
             " pack BLOB NOT NULL)",
+        ),
+    ),
+    Migration(
+        2,
+        "log places and snapshots",
+        (
+            # The nodes of a pack from the first on have these seqs in the log of meta.epoch; both
+            # null: not known, or not in that log. History below a snapshot has positions below 0.
+            "ALTER TABLE node_pack ADD COLUMN from_seq INTEGER",
+            "ALTER TABLE node_pack ADD COLUMN to_seq INTEGER",
+            "CREATE TABLE snapshot (slot INTEGER PRIMARY KEY CHECK (slot = 1),"
+            " seq INTEGER NOT NULL, frontier BLOB NOT NULL, state BLOB NOT NULL,"
+            " state_hash BLOB NOT NULL, digest BLOB NOT NULL, signature BLOB NOT NULL,"
+            " server_key BLOB NOT NULL)",
         ),
     ),
 )

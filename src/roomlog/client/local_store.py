@@ -27,9 +27,10 @@ else:
 
 from roomlog import __version__
 from roomlog.client.errors import LocalStoreError, LocalStoreLockedError, LocalStoreRoomError
-from roomlog.client.local_rows import StoredDocument, apply_write, read_document
-from roomlog.client.local_schema import check_versions, is_empty, migrate
+from roomlog.client.local_rows import apply_write
+from roomlog.client.local_schema import SCHEMA_VERSION, check_versions, is_empty, migrate
 from roomlog.client.store_writes import StoreWrite, size_bytes
+from roomlog.client.stored_document import StoredDocument, read_document
 from roomlog.core.node import Node
 
 MOST_QUEUED_BYTES: Final = 32 * 1024 * 1024
@@ -48,11 +49,15 @@ def read_nodes(path: str | os.PathLike[str]) -> tuple[str, bytes, list[Node]]:
         raise LocalStoreError(f"{target}: no such file")
     with contextlib.closing(_connect(target, read_only=True)) as connection:
         try:
-            check_versions(connection, str(target))
+            version = check_versions(connection, str(target))
             connection.execute("BEGIN")
-            document = read_document(connection, str(target))
+            document = read_document(connection, str(target), version)
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             raise LocalStoreError(f"{target}: {error}") from error
+    if document.snapshot is not None:
+        raise LocalStoreError(
+            f"{target}: holds no history below seq {document.snapshot.seq} yet, only its outcome"
+        )
     return document.room_id, document.lineage, document.nodes
 
 
@@ -135,7 +140,7 @@ class LocalStore:
                 [("room_id", room_id), ("lineage", draft_lineage), ("is_draft", 1)],
             )
             _fsync_directory(self.path.parent)
-        document = read_document(connection, str(self.path))
+        document = read_document(connection, str(self.path), SCHEMA_VERSION)
         if document.room_id != room_id:
             raise LocalStoreRoomError(
                 f"{self.path}: holds room {document.room_id!r}, not {room_id!r}"

@@ -9,7 +9,7 @@ import msgspec
 
 from roomlog.client.rejections import Rejection
 from roomlog.core.node import Node
-from roomlog.protocol.messages import Cursor
+from roomlog.protocol.messages import Cursor, SignedCheckpoint
 
 
 @final
@@ -21,9 +21,14 @@ class OwnNodes(msgspec.Struct, frozen=True):
 
 @final
 class ReceivedPack(msgspec.Struct, frozen=True):
-    """A pack of the room's log."""
+    """A pack of the room's log, whose nodes have the seqs `from_seq` to `to_seq`.
+
+    Both 0 for what was left of a faulty pack, and for bodies of nodes that are here already.
+    """
 
     pack: bytes
+    from_seq: int = 0
+    to_seq: int = 0
 
 
 @final
@@ -38,6 +43,67 @@ class CursorMoved(msgspec.Struct, frozen=True):
     """Everything up to this place of the log was in the writes before; None: nothing is known."""
 
     cursor: Cursor | None
+
+
+@final
+class LogCut(msgspec.Struct, frozen=True):
+    """Another log goes on from `cut.seq`: what was numbered beyond it has no place in that one."""
+
+    epoch: bytes
+    seq: int
+    cursor: Cursor | None
+    """The place of the cut; None when it has no name, and at 0."""
+
+
+@final
+class PendingAgain(msgspec.Struct, frozen=True):
+    """Own nodes that were acknowledged once, and are not in the log that the server has now."""
+
+    nodes: Sequence[Node]
+
+
+@final
+class CheckpointKept(msgspec.Struct, frozen=True):
+    """The server's newest word on how far its log had come."""
+
+    checkpoint: SignedCheckpoint
+
+
+@final
+class SnapshotKept(msgspec.Struct, frozen=True, kw_only=True):
+    """What is here stands on a snapshot: the history at and below its seq may not be here.
+
+    Everything is as the server sent it, and was checked under `server_key`.
+    """
+
+    seq: int
+    frontier_pack: bytes
+    state: bytes
+    state_hash: bytes
+    digest: bytes
+    signature: bytes
+    server_key: bytes
+
+
+@final
+class HistoryPack(msgspec.Struct, frozen=True):
+    """A pack of the log at and below the snapshot's seq."""
+
+    pack: bytes
+    from_seq: int
+    to_seq: int
+
+
+@final
+class HistoryComplete(msgspec.Struct, frozen=True):
+    """All of the history is here: the snapshot is not needed any more."""
+
+
+@final
+class PatternsChanged(msgspec.Struct, frozen=True):
+    """Whose bodies are here from now on; () for all."""
+
+    patterns: tuple[str, ...]
 
 
 @final
@@ -66,14 +132,29 @@ class ServerPinned(msgspec.Struct, frozen=True):
 
 
 StoreWrite: TypeAlias = (
-    OwnNodes | ReceivedPack | Admitted | CursorMoved | Rewritten | LineageAdopted | ServerPinned
+    OwnNodes
+    | ReceivedPack
+    | Admitted
+    | CursorMoved
+    | LogCut
+    | PendingAgain
+    | CheckpointKept
+    | SnapshotKept
+    | HistoryPack
+    | HistoryComplete
+    | PatternsChanged
+    | Rewritten
+    | LineageAdopted
+    | ServerPinned
 )
 
 
 def size_bytes(write: StoreWrite) -> int:
     """About how much memory a write holds while it waits."""
-    if isinstance(write, ReceivedPack):
+    if isinstance(write, ReceivedPack | HistoryPack):
         return len(write.pack)
-    if isinstance(write, OwnNodes | LineageAdopted | Rewritten):
+    if isinstance(write, SnapshotKept):
+        return len(write.state) + len(write.frontier_pack)
+    if isinstance(write, OwnNodes | PendingAgain | LineageAdopted | Rewritten):
         return sum(256 + len(node.body or b"") for node in write.nodes)
     return 256
