@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from roomlog.store.errors import StoreCorrupt, StoreUnavailable
-from roomlog.store.interface import SNAPSHOT_CHUNK_BYTES, NodeStore, StoredRoom, snapshot_chunks
+from roomlog.store.errors import RoomExists, StoreCorrupt, StoreUnavailable
+from roomlog.store.interface import (
+    SNAPSHOT_CHUNK_BYTES,
+    Append,
+    NewRoom,
+    NodeStore,
+    ReconcileWindow,
+    StoredRoom,
+    snapshot_chunks,
+)
 from roomlog.store.sqlite import SqliteStore, migrate
+from roomlog.store.sqlite.checksums import admission_checksum
 from roomlog.store.sqlite.migration import Build
 from roomlog.store.sqlite.migrations import MIGRATIONS
-from tests.store.chains import Chain, create_room
+from roomlog.store.verification import ADMISSION_MISMATCH, FaultFound, verify_room
+from tests.store.chains import AUTHOR, Chain, create_room, new_room, stored_appends, written
 from tests.store.faults import Faults
 from tests.store.snapshot_conformance import a_snapshot, a_window, save, state_of
 
@@ -196,4 +206,107 @@ def test_a_store_without_these_tables_is_read_as_having_none(tmp_path: Path) -> 
     store = opened(path)
     save(store, 3, b"three")
     assert len(store.newest_snapshots("room")) == 1
+    store.close()
+
+
+def refounding() -> tuple[NewRoom, list[Append], ReconcileWindow]:
+    """What a room of three packs is made of again."""
+    room = new_room("room")
+    stored = StoredRoom(room.room_id, room.lineage, room.epoch, 0, room.created_ms)
+    chain = Chain(stored)
+    appends = [msgspec.structs.replace(chain.append(count), reinstated=True) for count in (3, 1, 2)]
+    return (
+        room,
+        appends,
+        ReconcileWindow(b"the lost epoch..", room.epoch, room.epoch, 0, 0, 9, 1, 2),
+    )
+
+
+def test_a_room_that_is_founded_again_has_its_history_and_a_window(tmp_path: Path) -> None:
+    store = opened(tmp_path / "store")
+    create_room(store, "other")
+    room, appends, window = refounding()
+    stored = store.found_room(room, appends, window)
+    assert stored == the_room(store)
+    assert stored.head_seq == 6
+    assert (stored.lineage, stored.epoch) == (room.lineage, room.epoch)
+    assert stored_appends(store, "room") == written(appends)
+    assert store.reconcile_windows("room") == [msgspec.structs.replace(window, head_seq=6)]
+    assert all(record.reinstated for record in store.admissions("room"))
+    report = verify_room(store, stored, on_signed=lambda _: None)
+    assert (report.nodes, report.admission_records) == (6, 3)
+    # The numbers of admissions go on behind it.
+    chain = Chain(create_room(store, "third"))
+    assert store.commit([chain.append(1)])[0].is_committed
+    with pytest.raises(RoomExists):
+        store.found_room(room, appends, window)
+    store.close()
+
+
+def test_a_refounding_that_fails_leaves_no_room(tmp_path: Path, faults: Faults) -> None:
+    store = opened(tmp_path / "store", faults)
+    room, appends, window = refounding()
+
+    def interrupted() -> Iterator[Append]:
+        yield appends[0]
+        raise OSError("unreadable")
+
+    with pytest.raises(OSError, match="unreadable"):
+        store.found_room(room, interrupted(), window)
+    gap = [appends[0], appends[2]]
+    foreign = [msgspec.structs.replace(appends[0], epoch=bytes(16))]
+    broken = [msgspec.structs.replace(appends[0], ids=b"")]
+    for wrong in (gap, foreign, broken):
+        with pytest.raises(ValueError, match=r"seq|epoch|ids"):
+            store.found_room(room, wrong, window)
+    other_epoch = msgspec.structs.replace(window, old_epoch=bytes(16))
+    with pytest.raises(ValueError, match="epoch"):
+        store.found_room(room, appends, other_epoch)
+    faults.failing["INSERT INTO reconcile_window"] = 1
+    with pytest.raises(StoreUnavailable):
+        store.found_room(room, appends, window)
+    assert store.rooms() == []
+    assert store.found_room(room, appends, window).head_seq == 6
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        None,
+        "UPDATE admission SET epoch = zeroblob(16), checksum = {0}",
+        "DELETE FROM reconcile_window",
+    ],
+)
+def test_verification_follows_a_room_through_its_epochs(
+    tmp_path: Path, statement: str | None
+) -> None:
+    path = tmp_path / "store"
+    store = opened(path)
+    chain = Chain(create_room(store))
+    epoch = chain.room.epoch
+    for _ in range(3):
+        store.commit([msgspec.structs.replace(chain.append(2), epoch=epoch) for _ in range(2)])
+        epoch = store.renew_epoch("room", a_window(the_room(store))).new_epoch
+    store.commit([msgspec.structs.replace(chain.append(1), epoch=epoch)])
+    store.close()
+    if statement is not None:
+        connection = sqlite3.connect(path / "roomlog.sqlite3")
+        (row,) = connection.execute(
+            "SELECT room, from_seq, to_seq, admitted_ms, reinstated FROM admission "
+            "WHERE from_seq = 3"
+        ).fetchall()
+        blobs = (bytes(16), AUTHOR.public_key, chain.room.lineage)
+        checksum = admission_checksum(row, blobs, None)
+        connection.execute(statement.format(f"{checksum} WHERE from_seq = 3"))
+        connection.commit()
+        connection.close()
+    store = opened(path)
+    if statement is None:
+        report = verify_room(store, the_room(store), on_signed=lambda _: None)
+        assert report.nodes == 13
+    else:
+        with pytest.raises(FaultFound) as caught:
+            verify_room(store, the_room(store), on_signed=lambda _: None)
+        assert caught.value.fault.fault_class == ADMISSION_MISMATCH
     store.close()

@@ -75,6 +75,8 @@ def check_window(window: ReconcileWindow) -> None:
     epochs = (window.lost_epoch, window.old_epoch, window.new_epoch)
     if any(len(epoch) != EPOCH_BYTES for epoch in epochs):
         raise ValueError(f"an epoch has {EPOCH_BYTES} bytes")
+    if window.lost_epoch == window.new_epoch:
+        raise ValueError("a lost epoch cannot be the new one")
     numbers = (window.after_seq, window.checkpoint_seq, window.opened_ms, window.closes_ms)
     if any(not 0 <= number <= MAX_INTEGER for number in numbers):
         raise ValueError("seqs and times are from 0 on and fit in 63 bits")

@@ -18,7 +18,7 @@ from roomlog.core.node import Node, NodeHasher, check_node
 from roomlog.core.pack import decode_pack
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.store.errors import StoreCorrupt
-from roomlog.store.interface import NODE_ID_BYTES, NodeStore, StoredRoom
+from roomlog.store.interface import NODE_ID_BYTES, NodeStore, ReconcileWindow, StoredRoom
 
 PAGE_NODES: Final = 4_096
 STORE_CORRUPT: Final = "store_corrupt"
@@ -163,13 +163,14 @@ def _check(room: StoredRoom, seq: int, node: Node, stored_id: bytes, graph: Grap
 
 
 def _verify_admissions(store: NodeStore, room: StoredRoom) -> int:
-    """Every seq lies in one record, of the room's epoch and lineage. How many there are."""
+    """Every seq lies in one record, of the epoch then in force. How many there are."""
+    chain = _renewals(store, room)
     seq = count = 0
     for record in store.admissions(room.room_id):
         if record.from_seq != seq + 1 or record.to_seq < record.from_seq:
             message = f"the record after seq {seq} covers {record.from_seq}..{record.to_seq}"
             raise _fault(room, seq + 1, b"", ADMISSION_MISMATCH, message)
-        if record.epoch != room.epoch or record.lineage != room.lineage:
+        if record.epoch != _epoch_at(seq + 1, chain, room) or record.lineage != room.lineage:
             message = "the record is of another epoch or lineage"
             raise _fault(room, record.from_seq, b"", ADMISSION_MISMATCH, message)
         seq = record.to_seq
@@ -177,6 +178,25 @@ def _verify_admissions(store: NodeStore, room: StoredRoom) -> int:
     if seq != room.head_seq:
         raise _fault(room, seq + 1, b"", ADMISSION_MISMATCH, "no record covers this seq")
     return count
+
+
+def _renewals(store: NodeStore, room: StoredRoom) -> list[ReconcileWindow]:
+    """The windows in which the room took its epochs, one after the other, up to its own."""
+    windows = store.reconcile_windows(room.room_id)
+    epoch = windows[0].old_epoch if windows else room.epoch
+    head_seq = 0
+    for window in windows:
+        if window.old_epoch != epoch or window.head_seq < head_seq:
+            raise _fault(room, 0, b"", ADMISSION_MISMATCH, "the epochs do not follow each other")
+        epoch, head_seq = window.new_epoch, window.head_seq
+    if epoch != room.epoch or head_seq > room.head_seq:
+        raise _fault(room, 0, b"", ADMISSION_MISMATCH, "the epochs do not lead to the room's")
+    return windows
+
+
+def _epoch_at(seq: int, chain: list[ReconcileWindow], room: StoredRoom) -> bytes:
+    """The epoch under which the node at `seq` was admitted."""
+    return next((each.old_epoch for each in chain if seq <= each.head_seq), room.epoch)
 
 
 def _fault(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self, final
 
@@ -194,6 +194,20 @@ class SqliteStore:
             yield from page
             after_seq = page[-1].to_seq
             left -= len(page)
+
+    def found_room(
+        self, room: NewRoom, appends: Iterable[Append], window: ReconcileWindow
+    ) -> StoredRoom:
+        """Make a room that was lost again, with its history and an open window, or nothing at all.
+
+        The window's old and new epoch are the room's; its `head_seq` is the end of the history.
+        Raises `RoomExists`, `StoreUnavailable`, ValueError for what is no history of this room, and
+        what `appends` raises.
+        """
+        check_window(window)
+        if not room.epoch == window.old_epoch == window.new_epoch:
+            raise ValueError("the window is of another epoch")
+        return self._writing().found_room(room, appends, window)
 
     def renew_epoch(self, room_id: str, window: ReconcileWindow) -> ReconcileWindow:
         check_window(window)

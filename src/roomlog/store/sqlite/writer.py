@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, TypeVar, final
 
 from roomlog.store.append_check import fault_of, room_fault_of
@@ -19,12 +19,14 @@ from roomlog.store.interface import (
     Append,
     AppendOutcome,
     NewRoom,
+    ReconcileWindow,
     StoredRoom,
     ambiguous,
     failed,
 )
 from roomlog.store.sqlite.checksums import room_checksum
 from roomlog.store.sqlite.connection import Connection, store_error
+from roomlog.store.sqlite.founding import insert_history
 from roomlog.store.sqlite.log_rows import (
     ADMISSION_COLUMNS,
     INSERT_ADMISSION,
@@ -162,6 +164,20 @@ class Writer:
         if epoch_of is not None:
             self._known.pop(epoch_of, None)
         return result
+
+    def found_room(
+        self, room: NewRoom, appends: Iterable[Append], window: ReconcileWindow
+    ) -> StoredRoom:
+        """As `SqliteStore.found_room`."""
+
+        def found(connection: Connection) -> tuple[StoredRoom, int]:
+            inserted = _insert_room(connection, room)
+            if isinstance(inserted, Exception):
+                raise inserted
+            return insert_history(connection, room, appends, window, self._next_admission)
+
+        stored, self._next_admission = self.change(found)
+        return stored
 
     def close(self) -> None:
         self._closed = True
