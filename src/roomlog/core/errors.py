@@ -24,6 +24,17 @@ class UnknownNodeError(RoomlogError, KeyError):
         return f"unknown node {self.node_id.hex()}"
 
 
+class HistoryMissingError(RoomlogError):
+    """Something older than the snapshot that the replica began with was asked for.
+
+    ``base_seq`` is the log number of the snapshot; it is there once the whole history is.
+    """
+
+    def __init__(self, base_seq: int) -> None:
+        super().__init__(f"the history up to {base_seq} of the room's log is not here")
+        self.base_seq = base_seq
+
+
 class NotSubscribedError(RoomlogError):
     """A key that is not written because what others wrote there is not held."""
 

@@ -25,6 +25,10 @@ _UNDECIDED: Final = -1
 _UNBOUNDED: Final = -1
 
 
+BASE_ID: Final = b""
+"""What a base is called in place of an id: nothing that is named by 32 bytes can be it."""
+
+
 @final
 class Graph:
     """Ids, authors, clocks and parents of nodes, and questions about their order."""
@@ -100,6 +104,29 @@ class Graph:
             self._author_starts.append(lv)
             self._authors.append(author)
         return lv
+
+    def add_base(self, ghosts: Sequence[bytes], clock: int) -> None:
+        """Begin an empty graph with the base of a history that is not here.
+
+        ``ghosts`` are ids of nodes within it that are referred to, each once; they come first, in
+        one run with the base, which is called `BASE_ID` and has the greatest clock of that history.
+        What is known of a ghost is its id.
+        """
+        assert not self._ids
+        self._ids.extend(ghosts)
+        self._ids.append(BASE_ID)
+        lv = len(ghosts)
+        for index, node_id in enumerate(self._ids):
+            self._index[node_id] = index
+        self._clocks.extend([0] * lv)
+        self._clocks.append(clock)
+        self._author_starts.append(0)
+        self._authors.append(b"")
+        self._starts.append(0)
+        self._entry_parents.append(())
+        self._shadows.append(0)
+        self._block_entries.extend([0] * ((lv >> _BLOCK_BITS) + 1))
+        self._frontier.append(lv)
 
     def _start_entry(self, lv: int, parents: list[int]) -> None:
         self._starts.append(lv)

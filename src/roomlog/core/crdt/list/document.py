@@ -26,6 +26,12 @@ class ListDocument:
             return None
         return self._items.get(item_key(lv, operation_index))
 
+    def load(self, items: list[ListItem]) -> None:
+        """Begin an empty list with visible items in order."""
+        for item in items:
+            self._items[item_key(item.lv, item.operation_index)] = item
+        self.order.load(items)
+
     def apply_insert(
         self, lv: int, operation_index: int, position: bytes, value: object
     ) -> ListItem:

@@ -38,6 +38,13 @@ class ItemOrder:
             index -= len(chunk)
         raise AssertionError("an index within the list lies in no chunk")  # pragma: no cover
 
+    def load(self, items: list[ListItem]) -> None:
+        """Begin an empty sequence with items that are in order."""
+        assert not self._length
+        half = _CHUNK_ITEMS // 2
+        self._chunks = [items[start : start + half] for start in range(0, len(items), half)]
+        self._length = len(items)
+
     def insert(self, item: ListItem) -> None:
         """Put ``item`` where its position belongs; it must not be here yet."""
         chunks = self._chunks
