@@ -376,7 +376,7 @@ FRONTIER = [b"f" * 32]
 )
 def test_catch_up_follows_its_table(head: int, hello: dict[str, Any], expected: str) -> None:
     driver = Driver(facts=Facts(head))
-    assert driver.open(**hello).catch_up == expected
+    assert driver.open(caps={"cursor_resume": True}, **hello).catch_up == expected
     assert driver.session.catch_up == expected
 
 

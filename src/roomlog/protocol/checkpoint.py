@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, final
 
 from roomlog.core.signing import Purpose, Signer, verify
-from roomlog.protocol.messages import SignedCheckpoint
+from roomlog.protocol.messages import Checkpoint, SignedCheckpoint
 from roomlog.protocol.room_facts import RoomFacts
 
 MOST_FRONTIER_IDS: Final = 1024
@@ -58,3 +58,40 @@ def is_log_lost(checkpoint: SignedCheckpoint, room: RoomFacts) -> bool:
     One of another lineage is about another room, and says nothing of this one.
     """
     return checkpoint.lineage == room.lineage and not all(map(room.knows, checkpoint.frontier))
+
+
+@final
+class Checkpoints:
+    """Those one live session gets: one an interval in which the log has grown.
+
+    `seq` is where the log stood when the session last heard of it, at `now_ms`.
+    """
+
+    __slots__ = ("_at_ms", "_interval_ms", "_seq")
+
+    def __init__(self, seq: int, now_ms: int, *, interval_ms: int) -> None:
+        self._seq = seq
+        self._at_ms = now_ms
+        self._interval_ms = interval_ms
+
+    def due(self, room: RoomFacts, now_ms: int) -> Checkpoint | None:
+        """The one to send at `now_ms`, if any."""
+        if now_ms - self._at_ms < self._interval_ms:
+            return None
+        self._at_ms = now_ms
+        return self.newest(room)
+
+    def newest(self, room: RoomFacts) -> Checkpoint | None:
+        """The log as it stands, unless the session has heard of that."""
+        seq = room.head_seq
+        signature = room.checkpoint_signature() if seq > self._seq else None
+        if signature is None:
+            return None
+        self._seq = seq
+        return Checkpoint(
+            lineage=room.lineage,
+            epoch=room.epoch,
+            seq=seq,
+            frontier=room.frontier_ids(),
+            signature=signature,
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 import msgspec
 
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import Signer
 from roomlog.protocol.capabilities import PROTOCOL_VERSION, Offer
+from roomlog.protocol.checkpoint import check_checkpoint
 from roomlog.protocol.codec import Codec
 from roomlog.protocol.handshake import (
     check_hello_proof,
@@ -16,9 +17,20 @@ from roomlog.protocol.handshake import (
     transcript,
     welcome_payload,
 )
+from roomlog.protocol.ladder import catch_up_of
 from roomlog.protocol.limits import SessionLimits
-from roomlog.protocol.messages import Challenge, CreditTotals, Hello, Software, Welcome
+from roomlog.protocol.messages import (
+    Challenge,
+    CreditTotals,
+    Hello,
+    SignedCheckpoint,
+    Software,
+    Welcome,
+)
 from roomlog.protocol.room_facts import RoomFacts
+
+WELCOME_PEERS: Final = 64
+"""How many of those who are here a welcome names; the others follow as `peer-joined`."""
 
 
 @final
@@ -81,6 +93,16 @@ class Greeting:
             {"origins": list(self._origins)},
         )
 
+    def evidence(self, hello: Hello) -> SignedCheckpoint | None:
+        """The checkpoint that `hello` shows, if this server signed it for the client's lineage.
+
+        Anything else is a bare claim, which changes nothing and refuses nobody.
+        """
+        shown = hello.checkpoint
+        if shown is None or shown.lineage != hello.lineage:
+            return None
+        return shown if check_checkpoint(self._signer.public_key, shown) else None
+
     def welcome(
         self,
         hello: Hello,
@@ -91,6 +113,7 @@ class Greeting:
         limits: SessionLimits,
         credit: CreditTotals,
         session_id: str,
+        patterns: tuple[str, ...],
     ) -> Welcome:
         """The signed answer to an accepted hello, as the room's log stands now.
 
@@ -100,6 +123,7 @@ class Greeting:
             detail: dict[str, object] = {"lineage": room.lineage}
             raise Reject(RejectClass.LINEAGE_MISMATCH, "the room has another lineage", detail)
         seq, frontier = room.head_seq, room.frontier_ids()
+        peers = room.peers()[:WELCOME_PEERS] if "presence_ttl" in caps else []
         payload = welcome_payload(
             handshake, lineage=room.lineage, epoch=room.epoch, seq=seq, frontier=frontier
         )
@@ -115,8 +139,12 @@ class Greeting:
             limits=msgspec.structs.asdict(limits),
             credit=credit,
             session=session_id,
-            catch_up=catch_up_of(hello, room),
+            catch_up=catch_up_of(hello, room, caps, is_subscribed=bool(patterns)),
             signature=sign_welcome(self._signer, payload),
+            checkpoint=room.checkpoint_signature(),
+            missing=room.missing_of(),
+            subscribed=list(patterns),
+            peers=peers,
         )
 
     def _transcript(self, hello: Hello, origin: str) -> bytes:
@@ -131,16 +159,3 @@ class Greeting:
             label=hello.label,
             token=hello.token or "",
         )
-
-
-def catch_up_of(hello: Hello, room: RoomFacts) -> str:
-    """How the client's past relates to the log: the table in `docs/design/sync.md`."""
-    head = room.head_seq
-    cursor = hello.cursor
-    if cursor is not None and cursor.epoch == room.epoch and cursor.seq <= head:
-        is_known = cursor.seq == 0 or room.id_at(cursor.seq) == cursor.id
-        if is_known:
-            return "none" if cursor.seq == head else "cursor"
-    if hello.frontier:
-        return "walk"
-    return "none" if head == 0 else "cursor"

@@ -8,8 +8,6 @@ from roomlog.core.reject import Reject, RejectClass
 from roomlog.protocol.credit import Bucket
 
 MESSAGE_BUCKET_SECONDS = 10
-REQUEST_COST = 5
-"""What a request takes from the bucket, where everything else takes one."""
 
 
 @final
@@ -23,8 +21,11 @@ class MessageRate:
         """Whether a whole bucket more was taken than there was: such a session ends."""
 
     def take(self, cost: int, now_ms: int) -> Reject | None:
-        """Count a message; the refusal, with a hint when to come again, of one too many."""
-        level = self._bucket.take(cost, now_ms)
+        """Count a message; the refusal, with a hint when to come again, of one too many.
+
+        Nothing costs more than a full bucket, lest it could never be had.
+        """
+        level = self._bucket.take(min(cost, self._depth), now_ms)
         self.is_flooded = level < -self._depth
         if level >= 0:
             return None

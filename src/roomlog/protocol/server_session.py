@@ -9,57 +9,56 @@ both; calling a method in a state that does not have it is the caller's bug: `Pr
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import final
 
-from roomlog.core.reject import Reject, RejectClass, RejectKind
+from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import Signer
 from roomlog.protocol import messages
 from roomlog.protocol.capabilities import Offer, meet
-from roomlog.protocol.close_codes import CloseCode, close_code_of
+from roomlog.protocol.checkpoint import Checkpoints
+from roomlog.protocol.close_codes import CloseCode
 from roomlog.protocol.codec import (
     Codec,
     FrameReader,
     MessageRefused,
     Undecodable,
     client_frames,
-    encode,
 )
-from roomlog.protocol.credit import PushCredit
 from roomlog.protocol.effects import (
     Admit,
-    Close,
+    DeliverSignal,
     OpenRoom,
     Read,
-    Send,
+    ReadBodies,
+    ReadHash,
+    ReadSnapshot,
     ServerEffect,
 )
 from roomlog.protocol.greeting import Greeting
 from roomlog.protocol.limits import LEAST_FRAME_BYTES, SessionLimits
-from roomlog.protocol.message_rate import REQUEST_COST, MessageRate
-from roomlog.protocol.pushed_packs import ProtocolMisuse, PushedPacks, claimed_count
-from roomlog.protocol.requests import Requests, field_reject
+from roomlog.protocol.message_cost import LEAST_COST, cost_of
+from roomlog.protocol.message_rate import MessageRate
+from roomlog.protocol.presence_data import Social, social_effect
+from roomlog.protocol.push_intake import Flood, PushIntake
+from roomlog.protocol.pushed_packs import ProtocolMisuse
+from roomlog.protocol.refusals import not_negotiated
+from roomlog.protocol.requests import Requests
 from roomlog.protocol.room_facts import RoomFacts
+from roomlog.protocol.session_lifetime import SessionLifetime, State
+from roomlog.protocol.subscription_list import accepted_patterns
+
+__all__ = ["ENVELOPE_BYTES", "HELD_BYTES", "HELD_FRAMES", "ServerSession", "State"]
 
 HELD_FRAMES = 8
 """Frames other than packs that may arrive before the welcome they should have waited for."""
+HELD_BYTES = 64 * 1024
+"""How long they may be together."""
 ENVELOPE_BYTES = 1024
 """Room in a frame for everything of a pack message but its nodes."""
 
 
-class State(Enum):
-    """Where a session stands."""
-
-    CREATED = "created"
-    GREETING = "greeting"
-    OPENING = "opening"
-    OPEN = "open"
-    DRAINING = "draining"
-    CLOSED = "closed"
-
-
 @final
-class ServerSession:
+class ServerSession(SessionLifetime):
     """One session in one room.
 
     `codec` None: the client offered no subprotocol of ours, and is told so. `nonce` is 32 random
@@ -82,19 +81,17 @@ class ServerSession:
     ) -> None:
         if not origins:
             raise ProtocolMisuse("a server session needs an origin")
+        super().__init__(Codec.JSON if codec is None else codec)
         self.room_id = room_id
         self.session_id = session_id
-        self.state = State.CREATED
-        self.codec = Codec.JSON if codec is None else codec
         self.hello: messages.Hello | None = None
         """What the client said, once it was accepted."""
         self.caps: Offer = {}
         """The capabilities both sides have, once the hello was accepted."""
         self.catch_up = ""
         """How the client catches up, once it was welcomed."""
-        self.close_code: CloseCode | None = None
-        """Why this side closed, None while it has not."""
-        self.close_reason = ""
+        self.patterns: tuple[str, ...] = ()
+        """The keys whose bodies the client gets, as canonical globs; () for everything."""
         self._is_codec_known = codec is not None
         self._greeting = Greeting(
             room_id=room_id, codec=self.codec, signer=signer, origins=origins, nonce=nonce
@@ -106,11 +103,11 @@ class ServerSession:
         self._started_ms = 0
         self._handshake = b""
         self._held: list[bytes] = []
-        self._pushed = PushedPacks()
-        self._requests = Requests(limits)
-        self._retry_after_ms = 0
+        self._draining: Reject | None = None
         self._room: RoomFacts
-        self._credit: PushCredit
+        self._checkpoints: Checkpoints
+        self._intake: PushIntake
+        self._requests: Requests
         self._messages: MessageRate
 
     @property
@@ -121,12 +118,7 @@ class ServerSession:
     @property
     def packs_in_flight(self) -> int:
         """Pushed packs without an answer."""
-        return len(self._pushed)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the session is over."""
-        return self.state is State.CLOSED
+        return len(self._intake) if self.is_welcomed else 0
 
     @property
     def pack_bytes_limit(self) -> int:
@@ -154,7 +146,7 @@ class ServerSession:
             detail: dict[str, object] = {"subprotocols": [each.subprotocol for each in Codec]}
             reject = Reject(RejectClass.UNSUPPORTED_PROTOCOL, "no subprotocol in common", detail)
             return self._refuse(reject)
-        return [self._send(self._greeting.challenge(self._software))]
+        return [self._answers.send(self._greeting.challenge(self._software))]
 
     def _greet(self, frame: bytes) -> list[ServerEffect]:
         """The first frame of the client, which must be an acceptable hello."""
@@ -169,13 +161,17 @@ class ServerSession:
             return self._refuse(reject, hello.ref, CloseCode.NOT_A_HELLO)
         try:
             self._handshake = self._greeting.judge(hello)
+            caps = meet(self._offer, hello.caps)
+            if "header_only_nodes" in caps:
+                self.patterns = accepted_patterns(hello.subscribe, self._limits)
         except Reject as reject:
             return self._refuse(reject, hello.ref)
         self.hello = hello
-        self.caps = meet(self._offer, hello.caps)
+        self.caps = caps
         self.state = State.OPENING
         is_new_here = hello.lineage is None and hello.cursor is None
-        return [OpenRoom(self.room_id, may_create=hello.pubkey is not None and is_new_here)]
+        may_create = hello.pubkey is not None and is_new_here
+        return [OpenRoom(self.room_id, may_create, self._greeting.evidence(hello))]
 
     def room_opened(self, room: RoomFacts, now_ms: int) -> list[ServerEffect]:
         """The room's whole index is loaded: the welcome, or a refusal of what the hello claims."""
@@ -184,12 +180,12 @@ class ServerSession:
         if self.state is not State.OPENING or self.hello is None:
             raise ProtocolMisuse(f"room_opened in state {self.state.value}")
         hello = self.hello
-        pending = hello.pending or messages.Pending()
-        self._room = room
-        self._credit = PushCredit(
+        intake = PushIntake(
             self._limits,
-            backlog_nodes=pending.nodes,
-            backlog_bytes=pending.bytes,
+            self._messages,
+            lineage=room.lineage,
+            author=hello.pubkey,
+            pending=hello.pending or messages.Pending(),
             now_ms=now_ms,
         )
         try:
@@ -199,14 +195,27 @@ class ServerSession:
                 room,
                 caps=self.caps,
                 limits=self._limits,
-                credit=self._credit.announce(),
+                credit=intake.announce(),
                 session_id=self.session_id,
+                patterns=self.patterns,
             )
         except Reject as reject:
             return self._refuse(reject, hello.ref)
+        self._room = room
+        self._intake = intake
+        self._requests = Requests(
+            self._limits,
+            room,
+            caps=self.caps,
+            most_nodes=self.pack_nodes_limit,
+            patterns=self.patterns,
+        )
+        self._checkpoints = Checkpoints(
+            welcome.seq, now_ms, interval_ms=self._limits.checkpoint_interval_ms
+        )
         self.state = State.OPEN
         self.catch_up = welcome.catch_up
-        effects: list[ServerEffect] = [self._send(welcome)]
+        effects: list[ServerEffect] = [self._answers.send(welcome)]
         held, self._held = self._held, []
         for frame in held:
             effects += self.receive(frame, now_ms)
@@ -226,7 +235,7 @@ class ServerSession:
         """One frame of the client, of the kind its codec has."""
         state = self.state
         try:
-            if state is State.OPEN or state is State.DRAINING:
+            if self.is_welcomed:
                 return self._converse(frame, now_ms)
             if state is State.GREETING:
                 return self._greet(frame)
@@ -238,15 +247,11 @@ class ServerSession:
             return []
         raise ProtocolMisuse(f"receive in state {state.value}")
 
-    def receive_wrong_kind(self) -> list[ServerEffect]:
-        """A text frame in a binary session, or the reverse."""
-        return self._close(CloseCode.UNSUPPORTED_DATA, f"not a {self.codec.subprotocol} frame")
-
     def receive_control(self, now_ms: int) -> list[ServerEffect]:
         """A WebSocket ping or pong, which draws on the messages a session may send."""
         if self.state is State.CREATED or self.state is State.CLOSED:
             return []
-        return self._rate_limited(1, None, now_ms)
+        return self._rate_limited(LEAST_COST, None, now_ms)
 
     def _hold(self, frame: bytes) -> list[ServerEffect]:
         """A frame between hello and welcome: nobody has credit yet, the rest waits."""
@@ -260,7 +265,8 @@ class ServerSession:
                 reject = Reject(RejectClass.RATE_NODES, "no credit before the welcome")
                 return self._refuse(reject, message.ref, CloseCode.RATE_LIMIT_EXCEEDED)
             ref = message.ref
-        if len(self._held) >= HELD_FRAMES:
+        held_bytes = sum(map(len, self._held)) + len(frame)
+        if len(self._held) >= HELD_FRAMES or held_bytes > HELD_BYTES:
             reject = Reject(RejectClass.RATE_MESSAGES, "too many messages before the welcome")
             return self._refuse(reject, ref, CloseCode.RATE_LIMIT_EXCEEDED)
         self._held.append(frame)
@@ -270,25 +276,42 @@ class ServerSession:
         try:
             message = self._frames.read(frame)
         except MessageRefused as refusal:
-            limited = self._rate_limited(1, refusal.ref, now_ms)
+            limited = self._rate_limited(cost_of(None, len(frame)), refusal.ref, now_ms)
             if _is_error(refusal):
                 # Nothing answers an error, lest two sides go on for ever; a flood still ends.
                 return limited if self.is_closed else []
-            return limited or [self._error(refusal.reject, refusal.ref)]
+            return limited or [self._answers.error(refusal.reject, refusal.ref)]
         if isinstance(message, messages.PushPack):
             return self._push(message, now_ms)
-        cost = REQUEST_COST if isinstance(message, messages.Request) else 1
-        limited = self._rate_limited(cost, message.ref, now_ms)
+        limited = self._rate_limited(cost_of(message, len(frame)), message.ref, now_ms)
         if limited:
             return limited
         if isinstance(message, messages.Ping):
-            return [
-                self._send(messages.Pong(ref=message.ref, t=message.t, seq=self._room.head_seq))
-            ]
+            pong = messages.Pong(ref=message.ref, t=message.t, seq=self._room.head_seq)
+            return [self._answers.send(pong)]
+        try:
+            return [self._effect_of(message)]
+        except Reject as reject:
+            return [self._answers.error(reject, message.ref)]
+
+    def _effect_of(
+        self, message: messages.Hello | messages.Request | messages.Subscribe | Social
+    ) -> ServerEffect:
+        """What a message asks of the shell, or its answer. Raises `Reject`."""
         if isinstance(message, messages.Request):
-            return self._request(message)
-        reject = Reject(RejectClass.INVALID_MESSAGE, "this session has had its hello")
-        return [self._error(reject, message.ref)]
+            asked = self._requests.accept(message)
+            if isinstance(asked, messages.RequestEnd):
+                return self._answers.send(asked)
+            return asked
+        if isinstance(message, messages.Subscribe):
+            return self._requests.subscribe(message)
+        if isinstance(message, messages.Hello):
+            raise Reject(RejectClass.INVALID_MESSAGE, "this session has had its hello")
+        if "presence_ttl" not in self.caps:
+            raise not_negotiated("presence_ttl")
+        if self.author is None:
+            raise Reject(RejectClass.PROOF_MISSING, "a session without a key shows nothing")
+        return social_effect(message, self._limits)
 
     def _rate_limited(self, cost: int, ref: str | None, now_ms: int) -> list[ServerEffect]:
         """The refusal of a message beyond the rate, and of too many such the end."""
@@ -297,49 +320,20 @@ class ServerSession:
             return []
         if self._messages.is_flooded:
             return self._refuse(reject, ref, CloseCode.RATE_LIMIT_EXCEEDED)
-        return [self._error(reject, ref)]
+        return [self._answers.error(reject, ref)]
 
     # pushing
 
     def _push(self, message: messages.PushPack, now_ms: int) -> list[ServerEffect]:
-        credit = self._credit
-        credit.refill(now_ms)
-        size_bytes = len(message.nodes)
-        if not credit.spend_bytes(size_bytes):
-            reject = Reject(RejectClass.RATE_BYTES, "more bytes than granted")
-            return self._refuse(reject, message.ref, CloseCode.RATE_LIMIT_EXCEEDED)
-        nodes = 0
-        fault: Reject | None = None
         try:
-            nodes = claimed_count(message.nodes)
-            self._check_push(message, nodes)
-        except Reject as refusal:
-            fault = refusal
-        if not credit.spend_nodes(nodes):
-            reject = Reject(RejectClass.RATE_NODES, "more nodes than granted")
-            return self._refuse(reject, message.ref, CloseCode.RATE_LIMIT_EXCEEDED)
-        if nodes == 0 or fault is not None:
-            # It costs no credit, or buys nothing with it: then it is a message like any other.
-            fault = self._messages.take(1, now_ms) or fault
-            if fault is not None and self._messages.is_flooded:
-                return self._refuse(fault, message.ref, CloseCode.RATE_LIMIT_EXCEEDED)
-        pushed = self._pushed.push(message.ref, nodes, size_bytes)
+            pushed, fault = self._intake.receive(message, now_ms, self._draining)
+        except Flood as flood:
+            return self._refuse(flood.reject, message.ref, CloseCode.RATE_LIMIT_EXCEEDED)
         if fault is not None:
             return self.pack_refused(pushed.ticket, fault)
         author = self.author
         assert author is not None
         return [Admit(pushed.ticket, message.nodes, message.lineage, author)]
-
-    def _check_push(self, message: messages.PushPack, nodes: int) -> None:
-        if self.state is State.DRAINING:
-            detail: dict[str, object] = {"retry_after_ms": self._retry_after_ms}
-            raise Reject(RejectClass.DRAINING, "the server is about to close", detail)
-        if self.author is None:
-            raise Reject(RejectClass.PROOF_MISSING, "a session without a key only reads")
-        if message.lineage != self._room.lineage:
-            raise Reject(RejectClass.LINEAGE_MISMATCH, "the pack is of another lineage")
-        if nodes > self._limits.pack_nodes:
-            raise field_reject("nodes", f"more than {self._limits.pack_nodes} nodes")
 
     def pack_settled(self, ticket: int, ack: messages.PackAck) -> list[ServerEffect]:
         """The pack of an `Admit` is decided and durable; `ack` lacks only ref and credit."""
@@ -352,30 +346,19 @@ class ServerSession:
     def _answer(self, ticket: int, answer: messages.PackAck | Reject) -> list[ServerEffect]:
         if self.state is State.CLOSED:
             return []
-        pushed = self._pushed.find(ticket)
-        pushed.answer = answer
-        self._credit.settle(pushed.nodes, pushed.size_bytes)
         effects: list[ServerEffect] = []
-        while (ready := self._pushed.pop_answered()) is not None:
-            answer_now = ready.answer
-            if isinstance(answer_now, messages.PackAck):
-                answer_now.ref = ready.ref
-                answer_now.credit = self._credit.announce()
-                effects.append(Send(encode(self.codec, answer_now)))
+        for ref, ready in self._intake.answer(ticket, answer):
+            if isinstance(ready, messages.PackAck):
+                ready.ref = ref
+                ready.credit = self._intake.announce()
+                effects.append(self._answers.send(ready))
             else:
-                assert answer_now is not None
-                effects.append(self._error(answer_now, ready.ref))
-        if self.state is State.DRAINING and not self._pushed:
-            effects += self._close(CloseCode.SERVICE_RESTART, "drained")
+                effects.append(self._answers.error(ready, ref))
+        if self.state is State.DRAINING and not self._intake:
+            effects += self._leave()
         return effects
 
     # reading
-
-    def _request(self, message: messages.Request) -> list[ServerEffect]:
-        try:
-            return [self._requests.accept(message, self._room, self.pack_nodes_limit)]
-        except Reject as reject:
-            return [self._error(reject, message.ref)]
 
     def page(self, read: Read, nodes: bytes, from_seq: int, to_seq: int) -> list[ServerEffect]:
         """One pack of the answer to `read`."""
@@ -388,7 +371,34 @@ class ServerSession:
             from_seq=from_seq,
             to_seq=to_seq,
         )
-        return [self._send(pack)]
+        return [self._answers.send(pack)]
+
+    def snapshot_chunk(self, read: ReadSnapshot, chunk: messages.Snapshot) -> list[ServerEffect]:
+        """One chunk of the answer to `read`; `chunk` lacks only its ref."""
+        if self.state is State.CLOSED:
+            return []
+        chunk.ref = read.ref
+        return [self._answers.send(chunk)]
+
+    def state_hash(
+        self, read: ReadHash, frontier: list[bytes], digest: str, coverage: dict[str, object]
+    ) -> list[ServerEffect]:
+        """The answer to `read`, before its end: the hash at `frontier`, ascending."""
+        if self.state is State.CLOSED:
+            return []
+        report = messages.StateHashReport(
+            ref=read.ref, frontier=frontier, hash=digest, coverage=coverage
+        )
+        return [self._answers.send(report)]
+
+    def subscribed(self, read: ReadBodies, seq: int) -> list[ServerEffect]:
+        """The patterns of `read` hold for every node after `seq`, the reading position."""
+        if self.state is State.CLOSED:
+            return []
+        self._requests.subscribed(read)
+        self.patterns = read.patterns
+        ack = messages.SubscribeAck(ref=read.ref, seq=seq, patterns=list(read.patterns))
+        return [self._answers.send(ack)]
 
     def request_done(
         self, read: Read, seq: int, missing: tuple[bytes, ...] = ()
@@ -397,27 +407,43 @@ class ServerSession:
         if self.state is State.CLOSED:
             return []
         self._requests.finish(read)
-        return [self._send(messages.RequestEnd(ref=read.ref, seq=seq, missing=list(missing)))]
+        end = messages.RequestEnd(ref=read.ref, seq=seq, missing=list(missing))
+        return [self._answers.send(end)]
 
     def request_failed(self, read: Read, reject: Reject) -> list[ServerEffect]:
-        """`read` cannot be answered in full; what was sent of it stands."""
+        """`read` cannot be answered in full; what was sent of it stands.
+
+        A subscription that is in force, but whose bodies did not all come, ends the session.
+        """
         if self.state is State.CLOSED:
             return []
-        self._requests.finish(read)
-        return [self._error(reject, read.ref)]
+        can_go_on = self._requests.fail(read)
+        effects: list[ServerEffect] = [self._answers.error(reject, read.ref)]
+        return effects if can_go_on else effects + self.resync("a subscription was not filled")
+
+    def signal_failed(self, signal: DeliverSignal, reject: Reject) -> list[ServerEffect]:
+        """A signal reached nobody; `reject` says why."""
+        if self.state is State.CLOSED:
+            return []
+        return [self._answers.error(reject, signal.ref)]
 
     # time, and the end
 
     def tick(self, now_ms: int) -> list[ServerEffect]:
-        """Time has passed: the hello limit, and credit for a client that is short of it."""
+        """Time has passed: the hello limit, credit for one who is short of it, checkpoints."""
         if self.state is State.GREETING:
             if now_ms - self._started_ms >= self._limits.hello_wait_ms:
                 return self._refuse(Reject(RejectClass.TIMEOUT, "no hello in time"))
-        elif self.state is State.OPEN and self.author is not None:
-            self._credit.refill(now_ms)
-            if self._credit.is_worth_announcing():
-                totals = self._credit.announce()
-                return [self._send(messages.Credit(nodes=totals.nodes, bytes=totals.bytes))]
+        elif self.state is State.OPEN:
+            effects: list[ServerEffect] = []
+            totals = self._intake.top_up(now_ms)
+            if totals is not None:
+                credit = messages.Credit(nodes=totals.nodes, bytes=totals.bytes)
+                effects.append(self._answers.send(credit))
+            checkpoint = self._checkpoints.due(self._room, now_ms)
+            if checkpoint is not None:
+                effects.append(self._answers.send(checkpoint))
+            return effects
         return []
 
     def drain(self, deadline_ms: int, retry_after_ms: int) -> list[ServerEffect]:
@@ -427,73 +453,26 @@ class ServerSession:
         notice = messages.Notice(
             drain=messages.Drain(deadline_ms=deadline_ms, retry_after_ms=retry_after_ms)
         )
-        effects: list[ServerEffect] = [self._send(notice)]
-        if self._pushed:
-            self.state = State.DRAINING
-            self._retry_after_ms = retry_after_ms
-            return effects
+        effects: list[ServerEffect] = [self._answers.send(notice)]
+        if self.state is not State.OPEN:
+            return effects + self._close(CloseCode.SERVICE_RESTART, "drained")
+        self.state = State.DRAINING
+        detail: dict[str, object] = {"retry_after_ms": retry_after_ms}
+        self._draining = Reject(RejectClass.DRAINING, "the server is about to close", detail)
+        return effects if self._intake else effects + self._leave()
+
+    def _leave(self) -> list[ServerEffect]:
+        """Everything is answered: the last checkpoint, and the close."""
+        last = self._checkpoints.newest(self._room)
+        effects: list[ServerEffect] = [] if last is None else [self._answers.send(last)]
         return effects + self._close(CloseCode.SERVICE_RESTART, "drained")
-
-    def stall(self) -> list[ServerEffect]:
-        """The client has not read for too long: it comes back with its cursor."""
-        return self._close(CloseCode.RESYNC_REQUIRED, "send stall")
-
-    def turn_away(self, reject: Reject) -> list[ServerEffect]:
-        """The server cannot take this session now; `reject` says why."""
-        if self.state is State.CLOSED:
-            return []
-        return self._refuse(reject)
-
-    def fail(self, incident: str) -> list[ServerEffect]:
-        """A fault of the server's own; `incident` finds it in the log."""
-        if self.state is State.CLOSED:
-            return []
-        error = messages.Error(
-            reject_class=RejectClass.INTERNAL.wire,
-            message="a fault of the server",
-            kind=RejectKind.FINAL.value,
-            incident=incident,
-        )
-        effects: list[ServerEffect] = [Send(encode(self.codec, error), RejectClass.INTERNAL)]
-        return effects + self._close(CloseCode.INTERNAL_ERROR, incident)
 
     def disconnected(self) -> None:
         """The socket is gone, whoever closed it."""
-        self.state = State.CLOSED
-        self._pushed.clear()
+        if self.is_welcomed:
+            self._intake.clear()
         self._held.clear()
-
-    def _send(self, message: messages.Message) -> Send:
-        return Send(encode(self.codec, message))
-
-    def _error(self, reject: Reject, ref: str | None) -> Send:
-        hint = reject.detail.get("retry_after_ms")
-        error = messages.Error(
-            ref=ref,
-            reject_class=reject.reject_class.wire,
-            message=reject.message,
-            kind=reject.reject_class.kind.value,
-            retry_after_ms=hint if isinstance(hint, int) else None,
-            detail=reject.detail,
-        )
-        return Send(encode(self.codec, error), reject.reject_class)
-
-    def _refuse(
-        self, reject: Reject, ref: str | None = None, code: CloseCode | None = None
-    ) -> list[ServerEffect]:
-        """The error, then the close its class has unless `code` says otherwise."""
-        if code is None:
-            code = close_code_of(reject.reject_class)
-        effects: list[ServerEffect] = [self._error(reject, ref)]
-        return effects + self._close(code, reject.reject_class.wire)
-
-    def _close(self, code: CloseCode, reason: str) -> list[ServerEffect]:
-        if self.state is State.CLOSED:
-            return []
-        self.disconnected()
-        self.close_code = code
-        self.close_reason = reason
-        return [Close(code, reason)]
+        super().disconnected()
 
 
 def _is_error(refusal: MessageRefused) -> bool:
