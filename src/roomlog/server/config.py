@@ -105,7 +105,14 @@ CONFIG_KEYS: Final[tuple[ConfigKey, ...]] = (
         "least important log lines",
         choices=("debug", "info", "warning", "error"),
     ),
-    ConfigKey("connections_max", ValueKind.COUNT, 10_000, "sockets", "most open sockets", least=1),
+    ConfigKey(
+        "connections_max",
+        ValueKind.COUNT,
+        10_000,
+        "sockets",
+        "most open sockets, silent ones included",
+        least=1,
+    ),
     ConfigKey(
         "connections_per_room", ValueKind.COUNT, 2_000, "sockets", "most in one room", least=1
     ),
@@ -114,8 +121,19 @@ CONFIG_KEYS: Final[tuple[ConfigKey, ...]] = (
         ValueKind.COUNT,
         2_000,
         "sockets",
-        "most from one network address",
+        "most from one network address (a /64 of IPv6), silent ones included",
         least=1,
+    ),
+    ConfigKey(
+        "handshakes_per_address",
+        ValueKind.COUNT,
+        200,
+        "handshakes/s",
+        "most from one network address (a /64 of IPv6), ten seconds deep",
+        least=1,
+    ),
+    ConfigKey(
+        "handshakes_max", ValueKind.COUNT, 1_000, "handshakes", "most under way at once", least=1
     ),
     ConfigKey("rooms_max", ValueKind.COUNT, 10_000, "rooms", "most rooms in memory", least=1),
     ConfigKey(
@@ -194,6 +212,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int = 10_000
     connections_per_room: int = 2_000
     connections_per_address: int = 2_000
+    handshakes_per_address: int = 200
+    handshakes_max: int = 1_000
     rooms_max: int = 10_000
     reader_buffer_bytes: int = 1 << 20
     idle_eviction_ms: int = 300_000

@@ -13,6 +13,7 @@ from roomlog.protocol.close_codes import CloseCode
 from roomlog.protocol.effects import (
     Admit,
     Close,
+    DeliverSignal,
     OpenRoom,
     Read,
     ReadAfter,
@@ -21,14 +22,16 @@ from roomlog.protocol.effects import (
     ReadNodes,
     Send,
     ServerEffect,
+    ShowPresence,
 )
-from roomlog.protocol.messages import PackAck
+from roomlog.protocol.messages import Identity, PackAck
 from roomlog.protocol.server_session import ServerSession, State
 from roomlog.server.admission import Refusals
 from roomlog.server.answers import Answer, answer_before, answer_missing, answer_nodes
+from roomlog.server.company import WELCOME_PEERS, Member
 from roomlog.server.feeder import Feeder
 from roomlog.server.reader import Reader, opcode_of
-from roomlog.server.room import Room
+from roomlog.server.room import RETRY_AFTER_MS, Room
 from roomlog.server.websocket_frame import CLOSE, PING, PONG, server_frame
 
 if TYPE_CHECKING:
@@ -67,6 +70,7 @@ class Connection:
         self.refusals = Refusals()
         self.room: Room | None = None
         self.reader: Reader | None = None
+        self._member: Member | None = None
         self.opened = hub.monotonic()
         self.peer_close_code: int | None = None
         self.is_dead = False
@@ -191,7 +195,47 @@ class Connection:
             )
             room.readers.go_live(self.reader)
             self.hub.count_welcome(self)
+            # The welcome leaves before anything that the room has to say.
+            self._do(effects[:1])
+            effects = effects[1:]
+            self._join_company(room)
         self._do(effects)
+
+    def _join_company(self, room: Room) -> None:
+        session = self.session
+        hello = session.hello
+        assert hello is not None
+        if not session.caps.get("presence_ttl"):
+            return
+        who = None if hello.pubkey is None else Identity(pubkey=hello.pubkey, label=hello.label)
+        self._member = self._feeder.news = room.company.enter(
+            self,
+            codec=session.codec,
+            session_id=session.session_id,
+            identity=who,
+            kind=hello.peer_type,
+            known_peers=WELCOME_PEERS,
+        )
+
+    def _show_presence(self, effect: ShowPresence) -> None:
+        room, member = self.room, self._member
+        assert room is not None
+        assert member is not None
+        room.company.show(member, effect.data, self.hub.monotonic() + effect.ttl_ms / 1000)
+
+    def _deliver_signal(self, effect: DeliverSignal) -> None:
+        room, member = self.room, self._member
+        assert room is not None
+        assert member is not None
+        to = Identity(pubkey=effect.pubkey, label=effect.label)
+        taken = room.company.signal(member, to, effect.data)
+        if taken is None:
+            reject = Reject(RejectClass.PEER_UNKNOWN, "nobody of that key and label is here")
+            self.perform(self.session.signal_failed(effect, reject))
+        elif not taken:
+            detail: dict[str, object] = {"retry_after_ms": RETRY_AFTER_MS}
+            reject = Reject(RejectClass.QUEUE_FULL, "that peer reads too slowly", detail)
+            self.perform(self.session.signal_failed(effect, reject))
 
     # What was asked before is answered before: each read flushes.
 
@@ -202,6 +246,10 @@ class Connection:
     def _answer(self, effect: Read) -> None:
         self.flush()
         self._feeder.answer(_ANSWERS[type(effect)](effect, self.hub.monotonic()))
+
+    def wake(self) -> None:
+        """Something waits for the socket to drain."""
+        self._feeder.wake()
 
     # what the room answers
 
@@ -290,6 +338,9 @@ class Connection:
             room.last_used = self.hub.monotonic()
             if self.reader is not None:
                 room.readers.leave(self.reader, 0)
+            if self._member is not None:
+                room.company.leave(self._member)
+                self._member = None
 
     @property
     def waiting_bytes(self) -> int:
@@ -327,6 +378,8 @@ _PERFORM: Final[dict[type, Callable[[Connection, Any], None]]] = {
     OpenRoom: Connection._begin_opening,
     Admit: Connection._admit,
     ReadAfter: Connection._read_after,
+    ShowPresence: Connection._show_presence,
+    DeliverSignal: Connection._deliver_signal,
     **dict.fromkeys(_ANSWERS, Connection._answer),
 }
 """What to do for each effect of a session."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter, deque
+from collections import deque
+from collections.abc import Iterator
 from typing import Final, final
 
 from roomlog import __version__
@@ -19,6 +20,7 @@ from roomlog.protocol.messages import Software
 from roomlog.protocol.server_session import ServerSession
 from roomlog.server.config import ServerConfig
 from roomlog.server.connection import Connection
+from roomlog.server.door import Door
 from roomlog.server.logging import Log
 from roomlog.server.metrics import Metrics
 from roomlog.server.registry import RoomRegistry
@@ -31,6 +33,8 @@ from roomlog.store.interface import LINEAGE_BYTES, AppendStatus, NewRoom, NodeSt
 OWN_CLIENT_NAME: Final = "roomlog"
 SESSION_ID_BYTES: Final = 9
 INCIDENT_BYTES: Final = 6
+TICK_SLICE: Final = 256
+"""Sessions or rooms that are looked after before others get their turn."""
 STORE_DOWN_SECONDS: Final = 10.0
 """How long a failed write makes the server unready."""
 
@@ -60,7 +64,6 @@ class Hub:
         self.monotonic = time.monotonic
         self._signer = signer
         self._loop = loop
-        self._per_address: Counter[str] = Counter()
         self._unflushed: list[Connection] = []
         self._is_flush_due = False
         self._outcomes: deque[Outcomes] = deque()
@@ -70,6 +73,7 @@ class Hub:
         self._offer = own_offer(config.limits)
         self._all_closed = asyncio.Event()
         self._all_closed.set()
+        self.door = Door(config, metrics, monotonic=self.monotonic, hint_ms=self.retry_after_ms)
         self.committer = Committer(store, self._on_outcomes, clock=time.perf_counter)
         self.store_reader = StoreReader(store, metrics, self.monotonic)
         self.registry = RoomRegistry(
@@ -92,6 +96,11 @@ class Hub:
     def wall_ms(self) -> int:
         """Milliseconds since 1970."""
         return time.time_ns() // 1_000_000
+
+    def retry_after_ms(self) -> int:
+        """When to come back, for one of many: spread, lest they all come at once."""
+        config = self.config
+        return config.drain_retry_after_ms + secrets.randbelow(config.drain_spread_ms + 1)
 
     @property
     def is_store_down(self) -> bool:
@@ -117,29 +126,30 @@ class Hub:
 
     def admit_connection(self, connection: Connection) -> None:
         """Take in a new socket: the challenge, or the refusal of one too many."""
-        address = connection.address
         self.connections.add(connection)
         self._all_closed.clear()
-        self._per_address[address] += 1
         self.metrics.connections.set(len(self.connections))
-        config = self.config
         if self.is_draining:
-            connection.turn_away(Reject(RejectClass.DRAINING, "the server is about to stop"))
-        elif len(self.connections) > config.connections_max:
-            connection.turn_away(_full("the server has too many connections"))
-        elif self._per_address[address] > config.connections_per_address:
-            connection.turn_away(_full("this address has too many connections"))
+            detail: dict[str, object] = {"retry_after_ms": self.retry_after_ms()}
+            reject = Reject(RejectClass.DRAINING, "the server is about to stop", detail)
+            connection.turn_away(reject)
+            return
+        refusal = self.door.refusal(connection.address)
+        if refusal is not None:
+            connection.turn_away(refusal)
         else:
+            self.door.begin(connection)
             connection.start()
 
     def check_room_space(self, room: Room) -> None:
         """Raise `Reject` (room_full) when the room has all the sessions it may have."""
         if len(room.sessions) >= self.config.connections_per_room:
-            detail: dict[str, object] = {"retry_after_ms": RETRY_AFTER_MS}
+            detail: dict[str, object] = {"retry_after_ms": self.retry_after_ms()}
             raise Reject(RejectClass.ROOM_FULL, "the room has too many sessions", detail)
 
     def count_welcome(self, connection: Connection) -> None:
         """A session is open."""
+        self.door.end(connection)
         hello = connection.session.hello
         assert hello is not None
         client = hello.client
@@ -155,9 +165,7 @@ class Hub:
         """A socket is gone: the one line that says how."""
         connection.closed()
         self.connections.discard(connection)
-        self._per_address[connection.address] -= 1
-        if not self._per_address[connection.address]:
-            del self._per_address[connection.address]
+        self.door.end(connection)
         self.metrics.connections.set(len(self.connections))
         if not self.connections:
             self._all_closed.set()
@@ -289,21 +297,30 @@ class Hub:
     # time passes
 
     def tick(self) -> None:
-        """Once every `tick_ms`."""
+        """Once every `tick_ms`: all of `tick_slices` in one go."""
+        for _ in self.tick_slices():
+            pass
+
+    def tick_slices(self) -> Iterator[None]:
+        """Look after every session and room, a few of them between yields."""
         now = self.monotonic()
         waiting_bytes = 0
-        for connection in list(self.connections):
+        for number, connection in enumerate(list(self.connections), 1):
             try:
                 connection.tick(now)
                 waiting_bytes += connection.waiting_bytes
             except Exception as error:
                 connection.fail(error)
+            if number % TICK_SLICE == 0:
+                yield
         self.metrics.send_queue_bytes.set(waiting_bytes)
-        for room in list(self.registry.rooms.values()):
+        for number, room in enumerate(list(self.registry.rooms.values()), 1):
             try:
                 room.tick()
             except Exception as error:
                 self._room_failed(room, error)
+            if number % TICK_SLICE == 0:
+                yield
         self.registry.evict_idle(self.config.idle_eviction_ms / 1000)
 
     async def drain(self, deadline: float) -> None:
@@ -311,10 +328,7 @@ class Hub:
         self.is_draining = True
         left_ms = max(0, int((deadline - self.monotonic()) * 1000))
         for connection in list(self.connections):
-            retry_after_ms = self.config.drain_retry_after_ms + secrets.randbelow(
-                self.config.drain_spread_ms + 1
-            )
-            connection.drain(left_ms, retry_after_ms)
+            connection.drain(left_ms, self.retry_after_ms())
         try:
             await asyncio.wait_for(self._all_closed.wait(), max(0.0, deadline - self.monotonic()))
         except TimeoutError:
@@ -332,10 +346,6 @@ class Hub:
         finally:
             self.store_reader.close()
         return True
-
-
-def _full(message: str) -> Reject:
-    return Reject(RejectClass.QUEUE_FULL, message, {"retry_after_ms": RETRY_AFTER_MS})
 
 
 _KNOWN_CODES: Final = frozenset(

@@ -21,6 +21,7 @@ from roomlog.server.config import ServerConfig
 from roomlog.server.edge import make_application
 from roomlog.server.hub import Hub
 from roomlog.server.logging import Log, make_log
+from roomlog.server.loop_lag import measure_loop_lag
 from roomlog.server.metrics import Metrics
 from roomlog.server.plain_sockets import PlainSockets
 from roomlog.store.interface import NodeStore
@@ -87,7 +88,7 @@ class Service:
         self._given_identity = identity
         self._store: NodeStore
         self._runner: web.AppRunner | None = None
-        self._ticker: asyncio.Task[None] | None = None
+        self._tickers: list[asyncio.Task[None]] = []
         self._is_stopped = False
 
     @property
@@ -123,6 +124,9 @@ class Service:
         )
         try:
             await self._runner.setup()
+            server = self._runner.server
+            assert server is not None
+            self.hub.door.watch(server)
             site = web.TCPSite(self._runner, self.config.host, self.config.port, backlog=1024)
             await site.start()
         except BaseException:
@@ -132,7 +136,11 @@ class Service:
             raise
         self.port = self._runner.addresses[0][1]
         self.hub.origins = self.config.origins(self.port)
-        self._ticker = asyncio.create_task(self._tick())
+        lag = self.metrics.event_loop_lag_seconds
+        self._tickers = [
+            asyncio.create_task(self._tick()),
+            asyncio.create_task(measure_loop_lag(lag.observe)),
+        ]
         self.log.info(
             "listening",
             url=self.url,
@@ -155,9 +163,9 @@ class Service:
         due = loop.time() + interval
         while True:
             await asyncio.sleep(max(0.0, due - loop.time()))
-            self.metrics.event_loop_lag_seconds.observe(max(0.0, loop.time() - due))
             try:
-                self.hub.tick()
+                for _ in self.hub.tick_slices():
+                    await asyncio.sleep(0)
                 self._look_at_sockets(plain_sockets)
             except Exception as error:
                 self.hub.report(error)
@@ -179,8 +187,8 @@ class Service:
         for_store = self.config.drain_deadline_ms / 1000 * STORE_SHARE_OF_DRAIN
         self.log.info("draining", sessions=len(self.hub.connections))
         await self.hub.drain(deadline - for_store)
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for ticker in self._tickers:
+            ticker.cancel()
         is_written = await self.hub.close(deadline)
         if self._runner is not None:
             await self._runner.cleanup()
