@@ -21,6 +21,13 @@ from roomlog.cli.main import make_app
 from roomlog.core.reject import RejectClass, RejectKind
 from roomlog.protocol.capabilities import CAPABILITIES
 from roomlog.protocol.close_codes import CloseCode
+from roomlog.protocol.message_cost import (
+    FRAME_STEP_BYTES,
+    LEAST_COST,
+    LEAST_REQUEST_COST,
+    MESSAGE_COST,
+    CostRow,
+)
 from roomlog.protocol.messages import CLIENT_MESSAGES, SERVER_MESSAGES, Message
 from roomlog.server.config import CONFIG_KEYS, ConfigKey
 from roomlog.server.manifest import message_shape
@@ -69,7 +76,25 @@ def messages_page() -> str:
                     ],
                 )
             )
+    parts += [
+        "## What messages cost",
+        "A message of a client draws on the session's bucket of messages: `messages_per_second`, "
+        "ten seconds deep. Beyond it a message is refused as `rate_messages`, and a client that "
+        "goes on for another bucket is closed with 4008. WebSocket pings and pongs, and what "
+        f"cannot be read as any message, cost {LEAST_COST}; a request that does not ask for "
+        f"exactly one thing at least {LEAST_REQUEST_COST}; each whole {FRAME_STEP_BYTES:,} bytes "
+        "of a frame one more.",
+        table(
+            ("message", "cost", "why"),
+            [(shown_cost_row(row), row.cost, row.why) for row in MESSAGE_COST],
+        ),
+    ]
     return page(parts)
+
+
+def shown_cost_row(row: CostRow) -> str:
+    kind = f" {{{row.kind}}}" if row.kind else ""
+    return f"`{row.message.__struct_config__.tag}{kind}`"
 
 
 def own_fields_last(message: type[Message]) -> list[tuple[str, dict[str, Any]]]:

@@ -52,7 +52,7 @@ class CloseCode(Enum):
     RESYNC_REQUIRED = (
         4001,
         "resync required",
-        "the reader stalled past the limit, or the epoch changed under it",
+        "the reader stalled past the limit, the epoch changed under it, or a subscription failed",
         Reaction.RECONNECT,
     )
     FORBIDDEN = (4003, "forbidden", "the hello was refused", Reaction.STOP)
