@@ -112,8 +112,11 @@ def find_conflicts(
     """
     maps: dict[str, _History] = {}
     items: dict[tuple[str, str, int, int], _History] = {}
+    readable = state.readable
     for lv, of_node in enumerate(operations):
         for index, operation in enumerate(of_node):
+            if readable is not None and not readable.matches(operation.key):
+                continue
             if isinstance(operation, MapSet | MapDelete | MapSetBlob):
                 history = maps.get(operation.key)
                 if history is None:

@@ -7,6 +7,7 @@ from roomlog.core.graph import Graph
 from roomlog.core.node import Node, check_node, check_signature
 from roomlog.core.open_edits import greatest_clock
 from roomlog.core.reject import Reject, RejectClass
+from roomlog.core.snapshot.base import SnapshotBase
 from roomlog.core.waiting import WaitingNodes
 
 _LASTING: Final = frozenset(
@@ -19,6 +20,9 @@ _LASTING: Final = frozenset(
     )
 )
 """Faults of the bytes that the id covers: no other copy of the node can be better."""
+
+_BELOW_BASE: Final = (b"",)
+"""What a node waits for that is not on top of the whole base: nothing that ever comes."""
 
 
 @final
@@ -48,18 +52,22 @@ class ImportResult:
     """What became of imported nodes.
 
     ``accepted`` ids are in the history now, those that had waited from earlier included;
-    ``waiting`` ids miss parents; ``duplicates`` counts nodes that were known or waiting already;
-    ``flushed`` are the replica's own nodes that open edits became before the import.
+    ``waiting`` ids miss parents; ``held`` ids need history from before the snapshot that the
+    replica began with, or miss parents that may lie there; ``duplicates`` counts nodes that were
+    known or kept already; ``flushed`` are the replica's own nodes that open edits became before the
+    import; ``filled`` ids were there without their bodies and have them now.
     """
 
-    __slots__ = ("accepted", "duplicates", "flushed", "rejected", "waiting")
+    __slots__ = ("accepted", "duplicates", "filled", "flushed", "held", "rejected", "waiting")
 
     def __init__(self) -> None:
         self.accepted: list[bytes] = []
         self.waiting: list[bytes] = []
+        self.held: list[bytes] = []
         self.rejected: list[Rejection] = []
         self.duplicates = 0
         self.flushed: list[bytes] = []
+        self.filled: list[bytes] = []
 
     def refuse(self, node_id: bytes, reject: Reject) -> None:
         """Note a refusal."""
@@ -70,6 +78,7 @@ class ImportResult:
     def __repr__(self) -> str:
         return (
             f"ImportResult(accepted={len(self.accepted)}, waiting={len(self.waiting)}, "
+            f"held={len(self.held)}, "
             f"rejected={self.rejected!r}, duplicates={self.duplicates}, "
             f"flushed={len(self.flushed)})"
         )
@@ -77,19 +86,31 @@ class ImportResult:
 
 @final
 class Intake:
-    """The way of arriving nodes into a graph. Nothing here looks at what operations mean."""
+    """The way of arriving nodes into a graph. Nothing here looks at what operations mean.
 
-    def __init__(self, graph: Graph, nodes: list[Node], waiting: WaitingNodes) -> None:
+    With a ``base`` in the graph, what is not on top of all of it is held in the waiting place.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        nodes: list[Node],
+        waiting: WaitingNodes,
+        base: SnapshotBase | None = None,
+    ) -> None:
+        self._base = base
         self._graph = graph
         self._nodes = nodes
         self._waiting = waiting
+        self.takes_headers = False
 
     def take(
         self, nodes: Sequence[Node], verify: bool, result: ImportResult, refused: dict[bytes, bytes]
     ) -> None:
         """Accept what can be accepted into the graph and the list of nodes, parents first.
 
-        ``refused`` has the root of refusal by id for what the same import refused before.
+        ``refused`` has the root of refusal by id for what the same import refused before. While
+        ``takes_headers`` is set, changes without bodies are taken, and filled when they come whole.
         """
         for node in nodes:
             self._take_one(node, verify, result, refused)
@@ -101,10 +122,13 @@ class Intake:
         graph = self._graph
         node_id = node.id
         if graph.index_of(node_id) >= 0 or node_id in self._waiting:
-            result.duplicates += 1
+            if self.takes_headers and node.body is not None:
+                self._fill(node, result)
+            else:
+                result.duplicates += 1
             return
         try:
-            check_node(node)
+            check_node(node, self.takes_headers)
             greatest = -1
             missing: list[bytes] | None = None
             for parent in node.parents:
@@ -127,13 +151,14 @@ class Intake:
                 )
             if verify:
                 check_signature(node)
-            if missing is not None:
+            base = self._base
+            if missing is not None or (base is not None and not self._is_above(node)):
                 # Only what is verified may wait: a forged copy would keep the true one out. It
                 # waits as bytes, which are what the waiting place counts.
                 node.forget_operations()
-                if not self._waiting.add(node, missing):
+                if not self._waiting.add(node, _BELOW_BASE if missing is None else missing):
                     raise Reject(RejectClass.QUEUE_FULL, "too many nodes wait for parents")
-                result.waiting.append(node_id)
+                (result.waiting if base is None else result.held).append(node_id)
                 return
         except Reject as reject:
             self._refuse_node(node_id, reject, result, refused)
@@ -141,6 +166,33 @@ class Intake:
         self._accept(node, result)
         if len(self._waiting):
             self._release(node_id, result, refused)
+
+    def _fill(self, whole: Node, result: ImportResult) -> None:
+        """Give a node that came without its body the one it has in ``whole``."""
+        lv = self._graph.index_of(whole.id)
+        held = self._nodes[lv] if lv >= 0 else None
+        if held is not None and held.body is not None:
+            result.duplicates += 1
+            return
+        try:
+            check_node(whole)
+        except Reject as reject:
+            result.refuse(whole.id, reject)
+            return
+        whole.forget_operations()
+        if held is not None:
+            held.body = whole.body
+            result.filled.append(whole.id)
+        elif self._waiting.fill(whole):
+            result.filled.append(whole.id)
+        else:
+            result.duplicates += 1
+
+    def _is_above(self, node: Node) -> bool:
+        """Whether a node whose parents are known has the whole base, if any, in its history."""
+        base = self._base
+        graph = self._graph
+        return base is None or base.is_below([graph.index_of(parent) for parent in node.parents])
 
     def _accept(self, node: Node, result: ImportResult) -> None:
         self._graph.add(node.id, node.author, node.clock, node.parents)
@@ -160,6 +212,10 @@ class Intake:
                         f"clock {node.clock} is not beyond its parents' {greatest}",
                     )
                     self._refuse_node(node.id, reject, result, refused)
+                    continue
+                if not self._is_above(node):
+                    # There is room: it took as much a moment ago.
+                    self._waiting.add(node, _BELOW_BASE)
                     continue
                 self._accept(node, result)
                 arrived.append(node.id)

@@ -12,7 +12,7 @@ from roomlog.core.clock import next_clock
 from roomlog.core.crdt.list import ListItem, Placement, place
 from roomlog.core.crdt.list.placement import SUFFIX_BYTES
 from roomlog.core.crdt.map import ABSENT, BLOB, VALUE, BlobReference
-from roomlog.core.errors import InvalidValueError, RoomlogError
+from roomlog.core.errors import InvalidValueError, NotSubscribedError, RoomlogError
 from roomlog.core.graph import Graph
 from roomlog.core.hashing import hash_bytes
 from roomlog.core.node import FIXED_PREFIX_BYTES, MAX_NODE_BYTES, MAX_PARENTS
@@ -143,11 +143,18 @@ class OpenEdits:
                 if placed.item.position == old:
                     placed.item.position = new
 
+    def check_writable(self, key: str) -> None:
+        """Raise `NotSubscribedError` for a key whose state is not held here."""
+        readable = self.state.readable
+        if readable is not None and not readable.matches(key):
+            raise NotSubscribedError(key)
+
     # Maps
 
     def map_set(self, key: str, value: object) -> None:
         """Write a register."""
         check_key(key)
+        self.check_writable(key)
         encoded = canonical.encode(value, enclosing_depth=_VALUE_DEPTH)
         copy = _copy(value, encoded)
         operation = MapSet(key, copy)
@@ -158,6 +165,7 @@ class OpenEdits:
     def map_delete(self, key: str) -> None:
         """Empty a register."""
         check_key(key)
+        self.check_writable(key)
         index = self._add(MapDelete(key), 0)
         self.state.maps.write(key, ABSENT, None, self._lv, index)
         self.state.touch(MAP, key)
@@ -166,6 +174,7 @@ class OpenEdits:
         """Let a register refer to a blob."""
         operation = MapSetBlob(key, blob.hash, blob.size_bytes, blob.media_type)
         encode_body([operation])
+        self.check_writable(key)
         index = self._add(operation, 300)
         self.state.maps.write(key, BLOB, blob, self._lv, index)
         self.state.touch(MAP, key)
@@ -175,6 +184,7 @@ class OpenEdits:
     def counter_add(self, key: str, amount: int) -> None:
         """Add to a counter; nothing is written for 0."""
         check_key(key)
+        self.check_writable(key)
         if abs(amount) > MAX_COUNTER_AMOUNT:
             raise InvalidValueError(f"amount: {amount} is outside -2^53..2^53")
         if amount == 0:
@@ -188,6 +198,7 @@ class OpenEdits:
     def list_insert(self, key: str, index: int, value: object) -> None:
         """Insert ``value`` so that it becomes item ``index``, 0 to the length."""
         check_key(key)
+        self.check_writable(key)
         encoded = canonical.encode(value, enclosing_depth=_VALUE_DEPTH)
         copy = _copy(value, encoded)
         self._reserve(key, len(encoded) + MAX_LIST_POSITION_BYTES)
@@ -201,6 +212,7 @@ class OpenEdits:
 
     def list_update(self, key: str, index: int, value: object) -> None:
         """Give item ``index`` another value."""
+        self.check_writable(key)
         items = self.state.lists[key]
         item = items.order.at(index)
         encoded = canonical.encode(value, enclosing_depth=_VALUE_DEPTH)
@@ -212,6 +224,7 @@ class OpenEdits:
 
     def list_delete(self, key: str, index: int) -> None:
         """Delete item ``index``."""
+        self.check_writable(key)
         items = self.state.lists[key]
         item = items.order.at(index)
         self._reserve(key, 0)
@@ -223,6 +236,7 @@ class OpenEdits:
         """Move item ``index`` so that it becomes item ``target``."""
         if index == target:
             return
+        self.check_writable(key)
         items = self.state.lists[key]
         item = items.order.at(index)
         self._reserve(key, MAX_LIST_POSITION_BYTES)
@@ -243,6 +257,7 @@ class OpenEdits:
         state = self.state.texts.get(key)
         if state is None:
             check_key(key)
+            self.check_writable(key)
         length = 0 if state is None else len(state.document)
         if position < 0 or position > length:
             raise IndexError(f"position: {position} is outside a text of length {length}")
@@ -272,6 +287,8 @@ class OpenEdits:
     def text_delete(self, key: str, position: int, length: int) -> None:
         """Delete ``length`` scalar values from ``position`` on; nothing is written for 0."""
         state = self.state.texts.get(key)
+        if state is None:
+            self.check_writable(key)
         text_length = 0 if state is None else len(state.document)
         if position < 0 or position > text_length:
             raise IndexError(f"position: {position} is outside a text of length {text_length}")

@@ -9,38 +9,43 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias, final
 
 from roomlog.core.branch import Branch
-from roomlog.core.clock import CLOCK_LIMIT, next_clock
 from roomlog.core.collector import pause_collector, resume_collector
 from roomlog.core.conflict import Conflict, find_conflicts
 from roomlog.core.errors import (
-    ClockExhaustedError,
     InvalidValueError,
-    RoomlogError,
     UnknownNodeError,
 )
+from roomlog.core.export import export_nodes
 from roomlog.core.graph import Graph
 from roomlog.core.handles import CounterHandle, ListHandle, MapHandle, TextHandle
 from roomlog.core.hashing import HASH_BYTES, serverless_lineage
 from roomlog.core.intake import ImportResult, Intake, Rejection
-from roomlog.core.node import CHANGE, MAX_PARENTS, MERGE, Node, NodeHasher, make_node
-from roomlog.core.open_edits import OpenEdits, greatest_clock
-from roomlog.core.operation import Operation
-from roomlog.core.pack import decode_pack, encode_pack, read_pack_file, write_pack_file
+from roomlog.core.node import MAX_PARENTS, Node, NodeHasher
+from roomlog.core.node_writer import NodeWriter
+from roomlog.core.open_edits import OpenEdits
+from roomlog.core.pack import decode_pack, read_pack_file
+from roomlog.core.patterns import KeySelection
 from roomlog.core.reauthor import Drop
 from roomlog.core.rebase import Rebase, rebase
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import Signer
 from roomlog.core.state import State
 from roomlog.core.state_hash import Coverage, StateHash, StateHasher
+from roomlog.core.subscription import (
+    Subscription,
+    change_patterns,
+    complete_patterns,
+    drop_objects,
+    fills_readable,
+    refuse_bodyless,
+)
 from roomlog.core.view import View, state_as_values
 from roomlog.core.waiting import WaitingNodes
 
 NodeIds: TypeAlias = list[bytes]
 Conflicts: TypeAlias = list[Conflict]
 Nodes: TypeAlias = list[Node]
-
-PACK_NODES: Final = 4096
-"""How many nodes one pack of an export holds at most."""
+Patterns: TypeAlias = list[str]
 
 _ROOM_ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
@@ -92,7 +97,11 @@ class Replica:
         self._edits = OpenEdits(
             self.graph, self._state, None if identity is None else identity.public_key
         )
+        self._writer = NodeWriter(
+            self.graph, self._nodes, self._state, self._edits, self._hasher, identity
+        )
         self._changes: set[tuple[int, str]] = set()
+        self.subscription = Subscription()
 
     # Reading and editing
 
@@ -121,16 +130,24 @@ class Replica:
         """Everything a reader sees, open edits included, as plain values by kind and key."""
         return state_as_values(self._state)
 
-    def state_hash(self) -> StateHash:
-        """The state's hash with what it covers; incomplete while edits are open."""
+    def state_hash(self, patterns: Iterable[str] = ()) -> StateHash:
+        """The state's hash with what it covers; incomplete while edits are open.
+
+        ``patterns`` choose keys, for comparing with a subscriber to these; [] takes all that are
+        held. Raises ValueError for a broken pattern, RoomlogError on a subscriber to others.
+        """
+        chosen = self.subscription.choose(patterns)
         self._drain_changes()
-        edits = self._edits
+        edits, state = self._edits, self._state
         coverage = Coverage(
-            awaited=len(self._waiting),
-            unknown_ops=self._state.unknown_operations,
+            awaited=len(self._waiting) + (0 if self.subscription.before is None else 1),
+            unknown_ops=(
+                state.unknown_operations if chosen is None else state.unknown_within(chosen)
+            ),
             open_operations=edits.operation_count if edits.is_open else 0,
+            patterns=() if chosen is None else chosen.patterns,
         )
-        return StateHash("" if edits.is_open else self._leaves.hash(), coverage)
+        return StateHash("" if edits.is_open else self._leaves.hash(chosen), coverage)
 
     def take_changes(self) -> set[tuple[int, str]]:
         """The (kind, key) pairs that may read differently since the last call.
@@ -160,21 +177,25 @@ class Replica:
         One node, except that what exceeds a node's size goes on in further ones, and that more
         than 64 heads are merged first. ``now_ms`` is the wall clock in milliseconds since 1970.
         """
-        return self._commit(now_ms, None)
+        return self._writer.commit(now_ms, None)
 
     def flush(self, now_ms: int | None) -> NodeIds:
         """`commit`; ``now_ms`` None lets the clock follow the parents alone."""
-        return self._commit(now_ms, None)
+        return self._writer.commit(now_ms, None)
 
     def commit_on(self, parents: Sequence[bytes], now_ms: int | None) -> NodeIds:
         """`commit` with exactly these parents, whose history must be all that is here."""
-        return self._commit(now_ms, parents if len(parents) <= MAX_PARENTS else None)
+        return self._writer.commit(now_ms, parents if len(parents) <= MAX_PARENTS else None)
 
     def discard(self) -> None:
         """Forget the open edits. Builds the state anew from history."""
         if not self._edits.is_open:
             return
         self._edits.clear()
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Build the state anew from history."""
         self._drain_changes()
         self._state.clear()
         self._leaves.reset()
@@ -185,70 +206,8 @@ class Replica:
 
         Raises RoomlogError when there is one head or none: there is nothing to merge.
         """
-        self._commit(now_ms, None)
-        graph = self.graph
-        if len(graph.frontier) < 2:
-            raise RoomlogError("fewer than two heads: nothing to merge")
-        heads = [graph.id_of(lv) for lv in graph.frontier]
-        nodes: list[Node] = []
-        clock = next_clock(now_ms, greatest_clock(graph, graph.frontier))
-        heads = self._merge_down(heads, clock, nodes)
-        nodes.append(self._node(MERGE, clock + len(nodes), heads, []))
-        self._keep(nodes)
-        return nodes[-1].id
-
-    def _commit(self, now_ms: int | None, parents: Sequence[bytes] | None) -> NodeIds:
-        """Write the open edits on ``parents``, or on the frontier when they are None.
-
-        All nodes are made and signed before the first one counts: a signer may fail.
-        """
-        edits = self._edits
-        if not edits.is_open:
-            return []
-        graph = self.graph
-        first = len(graph)
-        clock = next_clock(now_ms, greatest_clock(graph, graph.frontier))
-        nodes: list[Node] = []
-        if parents is None or len(graph.frontier) > MAX_PARENTS:
-            heads = [graph.id_of(lv) for lv in graph.frontier]
-            parents = self._merge_down(heads, clock, nodes)
-        merges = len(nodes)
-        segments = edits.close()
-        edits.settle_positions(clock + merges)
-        for segment in segments:
-            for reference, lv in segment.references:
-                reference.node = nodes[lv - first].id
-            node = self._node(CHANGE, clock + len(nodes), parents, segment.operations)
-            nodes.append(node)
-            parents = (node.id,)
-        edits.clear()
-        self._keep(nodes)
-        for number, segment in enumerate(segments):
-            self._state.adopt(first + merges + number, segment.operations)
-        return [node.id for node in nodes]
-
-    def _merge_down(self, heads: Sequence[bytes], clock: int, nodes: Nodes) -> NodeIds:
-        """Add merges to ``nodes``, from ``clock`` on, until at most 64 heads are left; those."""
-        left = [*heads]
-        while len(left) > MAX_PARENTS:
-            merge = self._node(MERGE, clock + len(nodes), left[:MAX_PARENTS], [])
-            nodes.append(merge)
-            left = [*left[MAX_PARENTS:], merge.id]
-        return left
-
-    def _node(
-        self, kind: int, clock: int, parents: Sequence[bytes], operations: Sequence[Operation]
-    ) -> Node:
-        if clock >= CLOCK_LIMIT:
-            raise ClockExhaustedError(f"clock {clock} is not below {CLOCK_LIMIT}")
-        return make_node(self._hasher, self.identity, kind, clock, parents, operations)
-
-    def _keep(self, nodes: Sequence[Node]) -> None:
-        """Take nodes that were just written into the graph."""
-        for node in nodes:
-            self.graph.add(node.id, node.author, node.clock, node.parents)
-            self._nodes.append(node)
-            node.forget_operations()
+        self._writer.commit(now_ms, None)
+        return self._writer.merge(now_ms)
 
     # History in and out
 
@@ -288,24 +247,7 @@ class Replica:
         Raises `UnknownNodeError` for an unknown id in ``ids``, ValueError for both arguments or
         for unsigned nodes that shall be exported with signatures. Open edits are not included.
         """
-        if ids is not None:
-            if since is not None:
-                raise InvalidValueError("since: not together with ids")
-            lvs = sorted({self._index(node_id) for node_id in ids})
-            nodes = [self._nodes[lv] for lv in lvs]
-        elif since is not None:
-            known = [self.graph.index_of(node_id) for node_id in since]
-            version = [lv for lv in known if lv >= 0]
-            nodes = []
-            for start, stop in self.graph.diff(self.graph.frontier, version)[0]:
-                nodes.extend(self._nodes[start:stop])
-        else:
-            nodes = self._nodes
-        packs = [
-            encode_pack(nodes[start : start + PACK_NODES], signatures=signatures)
-            for start in range(0, len(nodes), PACK_NODES)
-        ]
-        return write_pack_file(self.lineage, packs)
+        return export_nodes(self, since, ids, signatures)
 
     def import_pack(
         self, data: bytes, now_ms: int | None = None, *, verify: bool = True
@@ -329,7 +271,7 @@ class Replica:
             result.refuse(b"", reject)
             return result
         if self._edits.is_open:
-            result.flushed = self._commit(now_ms, None)
+            result.flushed = self._writer.commit(now_ms, None)
         refused: dict[bytes, bytes] = {}
         for pack in packs:
             was_running = pause_collector()
@@ -347,15 +289,19 @@ class Replica:
         except Reject as reject:
             result.refuse(b"", reject)
             return
-        self._add(nodes, verify, result, refused)
+        # A file does not say which keys were left out of it.
+        self._add(refuse_bodyless(nodes, result), verify, result, refused)
 
     def add_nodes(
         self, nodes: Sequence[Node], now_ms: int | None = None, *, verify: bool = True
     ) -> ImportResult:
-        """Take decoded nodes of this room's lineage, as `import_pack` does."""
+        """Take decoded nodes of this room's lineage, as `import_pack` does.
+
+        A subscriber takes changes without bodies, and fills them in when they come whole.
+        """
         result = ImportResult()
         if self._edits.is_open:
-            result.flushed = self._commit(now_ms, None)
+            result.flushed = self._writer.commit(now_ms, None)
         self._add(nodes, verify, result, {})
         return result
 
@@ -368,21 +314,79 @@ class Replica:
         count = len(self._nodes) - first
         if count == 1:
             node = self._nodes[first]
-            self._state.apply(first, node.operations())
+            self._state.apply(first, node.known_operations())
             node.forget_operations()
         elif count:
             self._apply(self._state, range(first, first + count))
+        if result.filled and fills_readable(self, result.filled):
+            self._rebuild()
 
     def _apply(self, state: State, lvs: Sequence[int]) -> None:
         """Take nodes of this graph into ``state`` together; their parsed form is not kept."""
         was_running = pause_collector()
         try:
             nodes = [self._nodes[lv] for lv in lvs]
-            state.apply_batch(lvs, [node.operations() for node in nodes])
+            state.apply_batch(lvs, [node.known_operations() for node in nodes])
             for node in nodes:
                 node.forget_operations()
         finally:
             resume_collector(was_running)
+
+    # Some keys only
+
+    @property
+    def patterns(self) -> Patterns:
+        """The globs of the keys that are held, ascending, each once; [] for all."""
+        return self.subscription.names()
+
+    def set_patterns(
+        self,
+        patterns: Iterable[str],
+        now_ms: int | None = None,
+        *,
+        before: Iterable[str] | None = None,
+    ) -> NodeIds:
+        """Hold the keys of these globs alone, [] for all; ids of the open edits this committed.
+
+        What is dropped is gone at once. What is added is there after `complete_patterns`; until
+        then `awaits_bodies`, unless nothing can be missing. ``before`` is for a replica that will
+        be filled from a store whose bodies followed other patterns until now.
+
+        Raises ValueError for a broken pattern, RoomlogError while bodies for other ones come.
+        """
+        return change_patterns(self, patterns, before, now_ms)
+
+    @property
+    def awaits_bodies(self) -> bool:
+        """Whether keys were added to the patterns whose bodies have not all come."""
+        return self.subscription.before is not None
+
+    def fill_bodies(self, nodes: Sequence[Node], now_ms: int | None = None) -> ImportResult:
+        """Take whole nodes, most of which are here without bodies: `add_nodes` by another name."""
+        return self.add_nodes(nodes, now_ms)
+
+    def complete_patterns(self) -> None:
+        """Every body that the patterns ask for has come: read the added keys from history.
+
+        Raises `Reject` (body_missing) when all keys are wanted and a body is not here; nothing has
+        changed then.
+        """
+        complete_patterns(self)
+
+    def read_only_keys(self, readable: KeySelection | None) -> None:
+        """Drop the state of all other keys, and read nothing of them from now on."""
+        self._drain_changes()
+        self._state.readable = readable
+        self._intake.takes_headers = self.subscription.takes_headers
+        if readable is not None:
+            for kind, key in drop_objects(self._state, readable):
+                self._leaves.forget(kind, key)
+                self._changes.add((kind, key))
+
+    def read_more_keys(self, added: KeySelection) -> None:
+        """Read keys that were not read before from the whole history."""
+        self._state.readable = added
+        self._apply(self._state, range(len(self._nodes)))
 
     # Other versions
 
@@ -394,11 +398,12 @@ class Replica:
         ids = sorted(set(frontier))
         version = [self._index(node_id) for node_id in ids]
         state = State(self.graph)
+        state.readable = self._state.readable
         lvs: list[int] = []
         for start, stop in self.graph.ancestors(version):
             lvs.extend(range(start, stop))
         self._apply(state, lvs)
-        return View(state, ids)
+        return View(state, ids, self.subscription)
 
     def branch(self, frontier: Iterable[bytes]) -> Branch:
         """Editing handles whose commit has exactly the parents ``frontier``.
@@ -429,13 +434,17 @@ class Replica:
 
         Goes through the whole history: for people and tests, not for every edit.
         """
-        return find_conflicts(self.graph, [node.operations() for node in self._nodes], self._state)
+        operations = [node.known_operations() for node in self._nodes]
+        return find_conflicts(self.graph, operations, self._state)
 
     # Writing own history anew
 
     def empty_copy(self, lineage: bytes) -> "Replica":
-        """A replica of the same room and identity under ``lineage``, without any node."""
-        return Replica(self.room_id, self.identity, lineage)
+        """A replica of the same room, identity and patterns under ``lineage``, without any node."""
+        copy = Replica(self.room_id, self.identity, lineage)
+        copy.subscription.copy_from(self.subscription)
+        copy.read_only_keys(copy.subscription.readable())
+        return copy
 
     def without(self, refused: Drop, now_ms: int | None = None) -> Rebase:
         """This room as if the replica's own ``refused`` operations had never been written.

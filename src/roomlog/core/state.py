@@ -26,6 +26,7 @@ from roomlog.core.operation import (
     TextDelete,
     TextInsert,
 )
+from roomlog.core.patterns import KeySelection, PatternSet
 from roomlog.core.projection import KeyProjection
 
 MAP: Final = 1
@@ -58,8 +59,8 @@ class TextState:
 
     __slots__ = ("batch", "changed", "document", "projection")
 
-    def __init__(self, tie_break: TieBreak) -> None:
-        self.document = TextDocument(tie_break.of)
+    def __init__(self, tie_break: TieBreak, base: tuple[int, str] | None = None) -> None:
+        self.document = TextDocument(tie_break.of, base=base)
         self.projection = KeyProjection()
         self.changed = False
         self.batch: list[tuple[int, Sequence[int], Sequence[TextEdit]]] = []
@@ -67,7 +68,10 @@ class TextState:
 
 @final
 class State:
-    """The merged state of one node set. `apply` takes nodes in topological order."""
+    """The merged state of one node set. `apply` takes nodes in topological order.
+
+    ``readable`` are the keys it is about, None for all: operations on others are passed over.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -76,6 +80,8 @@ class State:
         self.lists: dict[str, ListDocument] = {}
         self.texts: dict[str, TextState] = {}
         self.unknown_operations = 0
+        self.unknown_by_key: dict[str, int] = {}
+        self.readable: KeySelection | None = None
         self._tie_break = TieBreak(graph)
         self._changed: set[tuple[int, str]] = set()
         self._changed_texts: list[str] = []
@@ -88,6 +94,7 @@ class State:
         self.lists.clear()
         self.texts.clear()
         self.unknown_operations = 0
+        self.unknown_by_key.clear()
         self._changed.clear()
         self._changed_texts.clear()
 
@@ -110,7 +117,11 @@ class State:
         text_edits: list[TextEdit] = []
         more_texts: dict[str, list[TextEdit]] | None = None
         index = 0
+        readable = self.readable
         for operation in operations:
+            if readable is not None and not readable.matches(operation.key):
+                index += 1
+                continue
             if isinstance(operation, TextInsert):
                 edit = TextEdit(operation.position, 0, operation.text)
             elif isinstance(operation, TextDelete):
@@ -150,9 +161,13 @@ class State:
         last_key = ""
         last_text: TextState | None = None
         graph = self.graph
+        readable = self.readable
         for lv, of_node in zip(lvs, operations, strict=True):
             index = 0
             for operation in of_node:
+                if readable is not None and not readable.matches(operation.key):
+                    index += 1
+                    continue
                 if isinstance(operation, TextInsert):
                     edit = TextEdit(operation.position, 0, operation.text)
                 elif isinstance(operation, TextDelete):
@@ -200,6 +215,12 @@ class State:
             text.changed = True
             self._changed_texts.append(key)
         return text
+
+    def begin_text(self, key: str, lv: int, text: str) -> None:
+        """Make a text present that the node ``lv`` wrote, and whose history is not here."""
+        state = TextState(self._tie_break, (lv, text))
+        state.projection.add(self.graph, lv)
+        self.texts[key] = state
 
     def open_list(self, key: str) -> ListDocument:
         """The list of ``key``, made present if need be."""
@@ -261,6 +282,16 @@ class State:
                 self._changed.add((MAP, operation.key))
         else:
             self.unknown_operations += 1
+            key = operation.key
+            self.unknown_by_key[key] = self.unknown_by_key.get(key, 0) + 1
+
+    def unknown_within(self, patterns: PatternSet) -> int:
+        """How many inert operations are on keys of ``patterns``, or on keys nobody knows here."""
+        count = self.unknown_operations
+        for key, of_key in self.unknown_by_key.items():
+            if not patterns.matches(key):
+                count -= of_key
+        return count
 
     def item(self, key: str, reference: ItemReference, lv: int) -> ListItem | None:
         """The item that node ``lv`` refers to, if its insert is in the author's view."""

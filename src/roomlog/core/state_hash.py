@@ -1,10 +1,12 @@
 """The state hash: one BLAKE3 over a leaf for each present object, with what it covers."""
 
+from collections.abc import Sequence
 from typing import Final, final
 
 from roomlog.core import canonical
 from roomlog.core.crdt.map import BLOB, VALUE, BlobReference
 from roomlog.core.hashing import hash_bytes
+from roomlog.core.patterns import PatternSet
 from roomlog.core.state import COUNTER, LIST, MAP, TEXT, State
 
 MAP_LEAF: Final = 1
@@ -18,8 +20,10 @@ LEAF_KINDS: Final = BLOB_LEAF + 1
 
 @final
 class Coverage:
-    """What a state hash stands for. Anything but zeros makes the hash incomplete.
+    """What a state hash stands for. Any count but zero makes the hash incomplete.
 
+    ``patterns`` name the keys it is about, ascending, each once; [] stands for all. While bodies of
+    a changed subscription still come, they count as one awaited.
     ``open_operations`` counts local edits that are no node yet; it never travels.
     """
 
@@ -33,13 +37,14 @@ class Coverage:
         pruned: int = 0,
         unknown_ops: int = 0,
         open_operations: int = 0,
+        patterns: Sequence[str] = (),
     ) -> None:
         self.awaited = awaited
         self.held = held
         self.pruned = pruned
         self.unknown_ops = unknown_ops
         self.open_operations = open_operations
-        self.patterns: list[str] = []
+        self.patterns = list(patterns)
 
     @property
     def complete(self) -> bool:
@@ -61,7 +66,7 @@ class Coverage:
 
 @final
 class StateHash:
-    """A hash and its coverage. Equal only to a complete hash of the same bytes.
+    """A hash and its coverage. Equal only to a complete one of the same bytes and patterns.
 
     ``hex`` is 64 characters, or "" when edits are open and there is nothing to hash yet.
     """
@@ -83,6 +88,7 @@ class StateHash:
             and self.complete
             and other.complete
             and self.hex == other.hex
+            and self.coverage.patterns == other.coverage.patterns
         )
 
     def __hash__(self) -> int:
@@ -141,8 +147,18 @@ class StateHasher:
             leaves.clear()
         self._sorted = [[] for _ in range(LEAF_KINDS)]
 
-    def hash(self) -> str:
-        """The hash in hexadecimal. Every node in the state must be in its graph."""
+    def forget(self, kind: int, key: str) -> None:
+        """Say that an object is no part of the state any more."""
+        self._changed.discard((kind, key))
+        self._remove(kind, key)
+        if kind == MAP:
+            self._remove(BLOB_LEAF, key)
+
+    def hash(self, patterns: PatternSet | None = None) -> str:
+        """The hash in hexadecimal, of the keys of ``patterns`` alone unless they are None.
+
+        Every node in the state must be in its graph.
+        """
         for kind, key in self._changed:
             self._refresh(kind, key)
         self._changed.clear()
@@ -154,7 +170,10 @@ class StateHasher:
                 # The order of code points is that of their UTF-8 bytes.
                 keys = sorted(leaves)
                 self._sorted[leaf_kind] = keys
-            records.extend([leaves[key] for key in keys])
+            if patterns is None:
+                records.extend([leaves[key] for key in keys])
+            else:
+                records.extend([leaves[key] for key in keys if patterns.matches(key)])
         return hash_bytes(b"".join(records)).hex()
 
     def _refresh(self, kind: int, key: str) -> None:

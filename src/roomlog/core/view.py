@@ -13,6 +13,7 @@ from roomlog.core.errors import InvalidTypeError
 from roomlog.core.path_key import check_key, check_segment
 from roomlog.core.state import State
 from roomlog.core.state_hash import Coverage, StateHash, StateHasher
+from roomlog.core.subscription import Subscription
 
 T = TypeVar("T")
 
@@ -245,10 +246,16 @@ class TextView:
 class View:
     """One state, to be read: the room at some frontier."""
 
-    def __init__(self, state: State, frontier: list[bytes]) -> None:
+    def __init__(
+        self, state: State, frontier: list[bytes], subscription: Subscription | None = None
+    ) -> None:
         self._state = state
         self._frontier = frontier
         self._hasher = StateHasher(state)
+        self._subscription = Subscription()
+        if subscription is not None:
+            # It may change; what this view shows does not.
+            self._subscription.copy_from(subscription)
 
     @property
     def frontier(self) -> list[bytes]:
@@ -279,7 +286,13 @@ class View:
         """The hash of the state at this frontier."""
         for kind, key in self._state.take_changes():
             self._hasher.note(kind, key)
-        return StateHash(self._hasher.hash(), Coverage(unknown_ops=self._state.unknown_operations))
+        subscription = self._subscription
+        coverage = Coverage(
+            awaited=0 if subscription.before is None else 1,
+            unknown_ops=self._state.unknown_operations,
+            patterns=subscription.names(),
+        )
+        return StateHash(self._hasher.hash(), coverage)
 
 
 def state_as_values(state: State) -> dict[str, dict[str, object]]:
