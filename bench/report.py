@@ -11,7 +11,18 @@ from bench.measure import RESULTS
 
 HERE = Path(__file__).parent
 PAGE = HERE / "RESULTS.md"
-ORDER = ("local_edits", "apply_packs", "concurrent_text", "fanout", "open_room")
+ORDER = (
+    "local_edits",
+    "apply_packs",
+    "concurrent_text",
+    "fanout",
+    "open_room",
+    "idle",
+    "reconnect",
+    "snapshot_join",
+    "loop_lag",
+    "differences",
+)
 
 
 def number(value: float) -> str:
