@@ -8,7 +8,9 @@ from roomlog.core.crdt.text.chunks import ChunkedText
 from roomlog.core.crdt.text.edit import TextEdit, TextStats
 from roomlog.core.crdt.text.history import DELETE, INSERT, NOTHING, Entry
 from roomlog.core.crdt.text.merging import MergeState, contains
+from roomlog.core.crdt.text.pieces import PieceList
 from roomlog.core.crdt.text.plan import mark_critical, walk_order
+from roomlog.core.crdt.text.reading import read_origins, read_position
 from roomlog.core.crdt.text.walker import Walker
 
 _PLANNED: Final = 4  # nodes from which on a plan is worth making
@@ -38,6 +40,7 @@ class TextDocument:
         "_open_start",
         "_state",
         "_text",
+        "listeners",
         "stats",
     )
 
@@ -49,6 +52,9 @@ class TextDocument:
     ) -> None:
         self._text: ChunkedText = ChunkedText()
         self._state: MergeState = MergeState(tie_break, span_limit)
+        # Each is told every change of the visible text, in order and right after it: position,
+        # characters deleted, characters inserted, and the local version of the first inserted one.
+        self.listeners: list[Callable[[int, int, int, int], None]] | None = None
         self._last_node: int = -1
         self._open_node: int = -1  # the node that local edits are added to, -1 when none
         self._open_start: int = 0
@@ -72,6 +78,38 @@ class TextDocument:
         start, stop, _ = slice(start, stop).indices(self._text.length)
         return self._text.slice(start, stop) if start < stop else ""
 
+    # Reading history
+
+    @property
+    def open_node(self) -> int:
+        """The newest node if it was written here and nothing has come since, else -1."""
+        return self._open_node
+
+    def node_at(self, version: int) -> int:
+        """The node that inserted the character of a local version; -1 for those of the base."""
+        if version < 0:
+            return -1
+        if self._open_node >= 0 and version >= self._open_start:
+            return self._open_node
+        return self._state.history.node_at(version)
+
+    def origins(self) -> PieceList:
+        """The visible characters, numbered by the local versions that inserted them.
+
+        Those of a base are numbered -length .. -1. Replays the whole history.
+        """
+        return read_origins(self._state)
+
+    def position_since(self, nodes: Sequence[int], position: int, after: bool) -> int:
+        """Where a place in the text at `nodes` is now: right after the character before it.
+
+        With `after` it is right before the character after it. A character that is gone
+        keeps its place among those that were ever there, so every replica finds the same. Raises
+        IndexError when there is no such position at that version, ValueError when a node is
+        unknown. Replays what came after the version.
+        """
+        return read_position(self._state, nodes, position, after, self._text.length)
+
     # Local edits
 
     def insert(self, node: int, position: int, text: str) -> None:
@@ -89,7 +127,10 @@ class TextDocument:
         size = len(text)
         self._text.insert(position, text)
         entry.append(INSERT, position, size, length)
-        self._state.history.next_version += size
+        history = self._state.history
+        if self.listeners is not None:
+            self._tell(position, 0, size, history.next_version)
+        history.next_version += size
 
     def delete(self, node: int, position: int, length: int) -> None:
         """Remove `length` characters at `position` of the text at the heads, as `insert` does.
@@ -106,6 +147,8 @@ class TextDocument:
         self._text.delete(position, length)
         entry.append(DELETE, position, length, before)
         self._state.history.next_version += length
+        if self.listeners is not None:
+            self._tell(position, length, 0, -1)
 
     def _local_entry(self, node: int) -> Entry:
         if node == self._open_node:
@@ -275,6 +318,8 @@ class TextDocument:
                 text.insert(position, inserted)
                 if effects is not None:
                     effects.append(TextEdit(position, 0, inserted))
+                if self.listeners is not None:
+                    self._tell(position, 0, op.length, at)
             elif op.kind != NOTHING:
                 if walker is not None:
                     walker.delete(op, op.position, op.length)
@@ -283,6 +328,8 @@ class TextDocument:
                     text.delete(op.position, op.length)
                     if effects is not None:
                         effects.append(TextEdit(op.position, op.length, ""))
+                    if self.listeners is not None:
+                        self._tell(op.position, op.length, 0, -1)
             at += op.length
         self._state.replace_heads(entry.parents, entry, nodes[members[-1]][0])
         self.stats.local_versions = version
@@ -296,6 +343,15 @@ class TextDocument:
             self._text.delete(removed[index], removed[index + 1])
             if effects is not None:
                 effects.append(TextEdit(removed[index], removed[index + 1], ""))
+            if self.listeners is not None:
+                self._tell(removed[index], removed[index + 1], 0, -1)
+
+    def _tell(self, position: int, deleted: int, inserted: int, version: int) -> None:
+        listeners = self.listeners
+        assert listeners is not None
+        # A listener may stop listening when it is told.
+        for listener in listeners.copy():
+            listener(position, deleted, inserted, version)
 
     def _add_at_heads(self, node: int, edits: Sequence[TextEdit]) -> list[TextEdit]:
         history = self._state.history
@@ -312,6 +368,8 @@ class TextDocument:
                     continue
                 text.delete(position, size)
                 entry.append(DELETE, position, size, length)
+                if self.listeners is not None:
+                    self._tell(position, size, 0, -1)
             else:
                 inserted = edit.inserted
                 size = len(inserted)
@@ -319,6 +377,8 @@ class TextDocument:
                     continue
                 text.insert(position, inserted)
                 entry.append(INSERT, position, size, length)
+                if self.listeners is not None:
+                    self._tell(position, 0, size, history.next_version)
             history.next_version += size
             effects.append(edit)
         if history.next_version == start:
@@ -363,6 +423,8 @@ class TextDocument:
                 at = walker.insert(op, edit.position, size, history.next_version)
                 self._text.insert(at, edit.inserted)
                 effects.append(TextEdit(at, 0, edit.inserted))
+                if self.listeners is not None:
+                    self._tell(at, 0, size, history.next_version)
             else:
                 walker.delete(op, edit.position, size)
                 self._remove(walker.removed, effects)

@@ -27,19 +27,19 @@ class MergeState:
     __slots__ = (
         "_span_limit",
         "_span_limit_now",
-        "_tie_break",
         "critical",
         "head_nodes",
         "heads",
         "history",
         "stats",
+        "tie_break",
         "walker",
     )
 
     def __init__(self, tie_break: Callable[[int], bytes], span_limit: int) -> None:
         if span_limit < 1:
             raise ValueError("span_limit must be at least 1")
-        self._tie_break: Callable[[int], bytes] = tie_break
+        self.tie_break: Callable[[int], bytes] = tie_break
         self._span_limit: int = span_limit
         self._span_limit_now: int = span_limit
         self.history: TextHistory = TextHistory()
@@ -182,7 +182,7 @@ class MergeState:
     def _new_walker(self, base: Entry | None) -> Walker:
         history = self.history
         length = 0 if base is None else base.length_after()
-        walker = Walker(history, self._tie_break, self.stats, base, length)
+        walker = Walker(history, self.tie_break, self.stats, base, length)
         self.walker = walker
         self.stats.rebuilds += 1
         if walker.upto < history.next_version:

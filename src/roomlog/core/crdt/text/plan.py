@@ -75,6 +75,13 @@ def mark_critical(order: list[Entry], heads: list[Entry]) -> None:
     That is: after it it is the only head, and everything later has it in its history. `order` is
     the order of the walk, `heads` the heads before it.
     """
+    critical = find_critical(order, heads)
+    for index in range(len(order)):
+        order[index].critical = critical[index]
+
+
+def find_critical(order: list[Entry], heads: list[Entry]) -> list[bool]:
+    """Which entries of the batch `mark_critical` marks."""
     count = len(order)
     for index in range(count):
         order[index].rank = index
@@ -88,6 +95,7 @@ def mark_critical(order: list[Entry], heads: list[Entry]) -> None:
                 highest_parent = rank
         lowest[index] = min(least, highest_parent)
     alone: list[Entry] = list(heads)
+    critical: list[bool] = []
     for index in range(count):
         entry = order[index]
         parents = entry.parents
@@ -96,7 +104,8 @@ def mark_critical(order: list[Entry], heads: list[Entry]) -> None:
         else:
             alone = [head for head in alone if not _among(head, parents)]
             alone.append(entry)
-        entry.critical = len(alone) == 1 and lowest[index + 1] >= index
+        critical.append(len(alone) == 1 and lowest[index + 1] >= index)
+    return critical
 
 
 def _among(entry: Entry, entries: list[Entry]) -> bool:
