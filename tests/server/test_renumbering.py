@@ -15,6 +15,7 @@ from roomlog.protocol.messages import PackAck
 from roomlog.server.admission import Refusals
 from roomlog.server.metrics import Metrics
 from roomlog.server.room import Room
+from roomlog.server.signature_turns import SignatureTurns
 from roomlog.store.interface import COMMITTED, Append, StoredRoom, failed
 
 KEY = Identity.from_seed(b"k" * 32)
@@ -63,6 +64,7 @@ def make_room(committer: HeldCommitter) -> Room:
         signer=KEY,
         limits=SessionLimits(),
         metrics=Metrics(),
+        signature_turns=SignatureTurns(lambda _: None),
         reader_buffer_bytes=1 << 20,
         wall_ms=lambda: 1_000,
         monotonic=lambda: 0.0,

@@ -15,6 +15,7 @@ from roomlog.core.graph import Graph
 from roomlog.core.node import Node, check_node, check_signature
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.protocol.messages import RejectedNode
+from roomlog.server.signature_turns import CheckedSignatures
 
 REMEMBERED_REFUSALS: Final = 4096
 PendingNodes = dict[bytes, tuple[int, int]]
@@ -75,8 +76,11 @@ def admit(
     now_ms: int,
     skew_ms: int,
     refusals: Refusals,
+    signatures: CheckedSignatures | None = None,
 ) -> Verdict:
     """Judge `nodes`, pushed by `author` at `now_ms` (wall clock), in their order.
+
+    `signatures` are those of `nodes` when they were checked before, None when they were not.
 
     `graph` holds the durable nodes, their local version being seq - 1; the first accepted node
     will get `next_seq`. Changes nothing but `refusals`.
@@ -95,7 +99,10 @@ def admit(
             check_node(node)
             greatest = _greatest_parent_clock(node, graph, pending, taken, refusals)
             _check_clock(node.clock, greatest, now_ms, skew_ms)
-            check_signature(node)
+            if signatures is None:
+                check_signature(node)
+            else:
+                signatures.check(index)
             if node.author != author:
                 raise Reject(RejectClass.AUTHOR_NOT_SESSION, "the author is not the session's key")
         except _Descendant as descendant:

@@ -25,7 +25,9 @@ from roomlog.server.logging import Log
 from roomlog.server.metrics import Metrics
 from roomlog.server.registry import RoomRegistry
 from roomlog.server.room import RETRY_AFTER_MS, Room
+from roomlog.server.signature_turns import SignatureTurns
 from roomlog.server.store_reader import StoreReader
+from roomlog.server.submission import Submitter
 from roomlog.store.committer import Committer, Outcomes
 from roomlog.store.errors import StoreError
 from roomlog.store.interface import LINEAGE_BYTES, AppendStatus, NewRoom, NodeStore, StoredRoom
@@ -75,6 +77,7 @@ class Hub:
         self._all_closed.set()
         self.door = Door(config, metrics, monotonic=self.monotonic, hint_ms=self.retry_after_ms)
         self.committer = Committer(store, self._on_outcomes, clock=time.perf_counter)
+        self._signature_turns: SignatureTurns[Submitter] = SignatureTurns(self.report)
         self.store_reader = StoreReader(store, metrics, self.monotonic)
         self.registry = RoomRegistry(
             reader=self.store_reader,
@@ -261,6 +264,7 @@ class Hub:
             stored,
             graph,
             committer=self.committer,
+            signature_turns=self._signature_turns,
             signer=self._signer,
             limits=self.config.limits,
             metrics=self.metrics,
@@ -337,6 +341,7 @@ class Hub:
 
     async def close(self, deadline: float) -> bool:
         """Write what is queued and let go of the threads; whether that was done in time."""
+        self._signature_turns.close()
         closing = asyncio.get_running_loop().run_in_executor(None, self.committer.close)
         try:
             await asyncio.wait_for(asyncio.shield(closing), max(0.1, deadline - self.monotonic()))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol, final
+from typing import Final, final
 
 from roomlog.core.clock import next_clock
 from roomlog.core.errors import ClockExhaustedError
 from roomlog.core.graph import Graph
-from roomlog.core.node import MAX_PARENTS, MERGE, Node, NodeHasher, make_node
+from roomlog.core.node import MAX_PARENTS, MERGE, NodeHasher, make_node
 from roomlog.core.pack import decode_pack, encode_pack
 from roomlog.core.pack.blocks import BODIES_FLAG, COLUMNS_FLAG, SIGNATURES_FLAG
 from roomlog.core.reject import Reject, RejectClass
@@ -22,12 +22,14 @@ from roomlog.protocol.checkpoint import sign_checkpoint
 from roomlog.protocol.limits import SessionLimits
 from roomlog.protocol.messages import After, PackAck, Peer, RejectedNode
 from roomlog.protocol.server_session import ENVELOPE_BYTES
-from roomlog.server.admission import PendingNodes, Refusals, Verdict, admit
+from roomlog.server.admission import PendingNodes, admit
 from roomlog.server.company import Company
 from roomlog.server.history import Page, join_pages
 from roomlog.server.metrics import Metrics
 from roomlog.server.reader import Reader, Readers
 from roomlog.server.resend_window import ResendWindow
+from roomlog.server.signature_turns import AT_ONCE, CheckedSignatures, SignatureTurns
+from roomlog.server.submission import MergeSubmitter, Submission, Submitter
 from roomlog.store.committer import Committer
 from roomlog.store.errors import QueueFull, StoreUnavailable
 from roomlog.store.interface import Append, AppendOutcome, AppendStatus, StoredRoom
@@ -36,65 +38,6 @@ MERGE_ABOVE_HEADS: Final = 16
 RECENT_BYTES: Final = 256 * 1024
 RETRY_AFTER_MS: Final = 1_000
 _STORED_FLAGS: Final = SIGNATURES_FLAG | BODIES_FLAG
-
-
-class Submitter(Protocol):
-    """Who pushed a pack and hears what became of it."""
-
-    @property
-    def author(self) -> bytes: ...
-    @property
-    def reader(self) -> Reader | None: ...
-    @property
-    def refusals(self) -> Refusals: ...
-    def settle(self, ticket: int, ack: PackAck) -> None: ...
-    def refuse(self, ticket: int, reject: Reject) -> None: ...
-
-
-@final
-class _Submission:
-    """A pushed pack from its arrival to its answer."""
-
-    __slots__ = (
-        "append",
-        "attempts",
-        "data",
-        "nodes",
-        "received",
-        "submitter",
-        "ticket",
-        "verdict",
-    )
-
-    def __init__(
-        self, submitter: Submitter, ticket: int, data: bytes, nodes: list[Node], received: float
-    ) -> None:
-        self.submitter = submitter
-        self.ticket = ticket
-        self.data = data
-        self.nodes = nodes
-        self.received = received
-        self.verdict = Verdict()
-        self.append: Append | None = None
-        self.attempts = 0
-
-
-@final
-class _MergeSubmitter:
-    """The server itself, for merge nodes; at most one is under way."""
-
-    reader = None
-
-    def __init__(self, author: bytes) -> None:
-        self.author = author
-        self.refusals = Refusals()
-        self.is_busy = False
-
-    def settle(self, ticket: int, ack: PackAck) -> None:
-        self.is_busy = False
-
-    def refuse(self, ticket: int, reject: Reject) -> None:
-        self.is_busy = False
 
 
 @final
@@ -112,6 +55,7 @@ class Room:
         graph: Graph,
         *,
         committer: Committer,
+        signature_turns: SignatureTurns[Submitter],
         signer: Signer,
         limits: SessionLimits,
         metrics: Metrics,
@@ -128,6 +72,7 @@ class Room:
         self.last_used = monotonic()
         self.resend_window = ResendWindow(limits.resend_window_ms)
         self._committer = committer
+        self._signature_turns = signature_turns
         self._signer = signer
         self._limits = limits
         self._metrics = metrics
@@ -137,8 +82,9 @@ class Room:
         self._hasher = NodeHasher(stored.lineage)
         self._pending: PendingNodes = {}
         self._next_seq = len(graph) + 1
-        self._in_flight: deque[_Submission] = deque()
-        self._again: list[_Submission] = []
+        self._in_flight: deque[Submission] = deque()
+        self._again: list[Submission] = []
+        self._checking = 0
         self._is_recovering = False
         self._is_ambiguous = False
         self._fresh: list[Page] = []
@@ -146,7 +92,7 @@ class Room:
         self._oldest_received = 0.0
         self._recent: deque[Page] = deque()
         self._recent_bytes = 0
-        self._merger = _MergeSubmitter(signer.public_key)
+        self._merger = MergeSubmitter(signer.public_key)
         self._checkpoint: tuple[bytes, int, bytes | None] | None = None
 
     # durable facts
@@ -210,7 +156,12 @@ class Room:
     def is_quiet(self) -> bool:
         """Whether nobody is here and nothing is on its way: the room may leave memory."""
         return not (
-            self.sessions or self._in_flight or self._again or self._is_ambiguous or self._fresh
+            self.sessions
+            or self._checking
+            or self._in_flight
+            or self._again
+            or self._is_ambiguous
+            or self._fresh
         )
 
     @property
@@ -238,13 +189,34 @@ class Room:
         except Reject as broken:
             submitter.refuse(ticket, broken)
             return
-        submission = _Submission(submitter, ticket, data, nodes, self._monotonic())
+        submission = Submission(submitter, ticket, data, nodes, self._monotonic())
+        if len(nodes) <= AT_ONCE and not self._signature_turns.has(submitter):
+            self._take_up(submission)
+            return
+        signatures = submission.signatures = CheckedSignatures(nodes)
+        self._checking += 1
+        self._signature_turns.add(
+            submitter, signatures, self._is_here, lambda: self._checked(submission)
+        )
+
+    def _is_here(self, node_id: bytes) -> bool:
+        return self.graph.index_of(node_id) >= 0 or node_id in self._pending
+
+    def _checked(self, submission: Submission) -> None:
+        self._checking -= 1
+        if self._is_ambiguous:
+            reject = _unavailable("the room is being read again")
+            submission.submitter.refuse(submission.ticket, reject)
+        else:
+            self._take_up(submission)
+
+    def _take_up(self, submission: Submission) -> None:
         if self._is_recovering:
             self._again.append(submission)
         else:
             self._judge(submission)
 
-    def _judge(self, submission: _Submission) -> None:
+    def _judge(self, submission: Submission) -> None:
         submission.attempts += 1
         # What it was submitted as before is answered, and says nothing of this judgement.
         submission.append = None
@@ -259,6 +231,7 @@ class Room:
             now_ms=now_ms,
             skew_ms=self._limits.clock_skew_ms,
             refusals=submitter.refusals,
+            signatures=submission.signatures,
         )
         if verdict.accepted:
             self._submit(submission, now_ms)
@@ -268,7 +241,7 @@ class Room:
         else:
             self._acknowledge(submission, 0, 0)
 
-    def _submit(self, submission: _Submission, now_ms: int) -> None:
+    def _submit(self, submission: Submission, now_ms: int) -> None:
         accepted = submission.verdict.accepted
         count = len(accepted)
         data = submission.data
@@ -300,7 +273,7 @@ class Room:
         submission.append = append
         self._in_flight.append(submission)
 
-    def _acknowledge(self, submission: _Submission, from_seq: int, to_seq: int) -> None:
+    def _acknowledge(self, submission: Submission, from_seq: int, to_seq: int) -> None:
         verdict = submission.verdict
         for refused in verdict.rejected:
             self._metrics.rejects_total.labels(refused.reject_class).inc()
@@ -318,7 +291,7 @@ class Room:
         )
         submission.submitter.settle(submission.ticket, ack)
 
-    def _fail(self, submission: _Submission, reject_class: RejectClass, reason: str) -> None:
+    def _fail(self, submission: Submission, reject_class: RejectClass, reason: str) -> None:
         """Nothing new of the pack is in the log; what stands on it falls with it."""
         verdict = submission.verdict
         refusals = submission.submitter.refusals
@@ -374,7 +347,7 @@ class Room:
             else:
                 self._acknowledge(submission, 0, 0)
 
-    def _commit(self, submission: _Submission, append: Append) -> None:
+    def _commit(self, submission: Submission, append: Append) -> None:
         graph = self.graph
         for node in submission.verdict.accepted:
             graph.add(node.id, node.author, node.clock, node.parents)
