@@ -43,7 +43,24 @@ EXAMPLES: list[messages.Message] = [
     messages.Hello(proto=1, nonce=ID, cursor=messages.Cursor(epoch=ID[:16], seq=3, id=ID)),
     messages.PushPack(lineage=ID, nodes=b"\x00\xff", ref="r"),
     messages.Request(after=messages.After(epoch=ID[:16], seq=0), page=10),
-    messages.Request(frontier=[]),
+    messages.Request(frontier=[ID], stop_at_unknown=True, signatures=False),
+    messages.Request(have=[(7, ID[:8]), (3, ID[8:16])]),
+    messages.Request(before=messages.After(epoch=ID[:16], seq=9)),
+    messages.Request(snapshot=True),
+    messages.Request(hash=messages.HashOf(patterns=["a/**"])),
+    messages.Hello(
+        proto=1,
+        nonce=ID,
+        pending=messages.Pending(nodes=1, bytes=2),
+        client=messages.Software(name="n", version="v"),
+        subscribe=["a/*"],
+        checkpoint=messages.SignedCheckpoint(
+            lineage=ID, epoch=ID[:16], seq=3, frontier=[ID], signature=ID * 2
+        ),
+    ),
+    messages.Subscribe(patterns=["a", "b/**"]),
+    messages.Presence(data={"a": [1, -2.5, None, True, "ä"]}, ttl_ms=5),
+    messages.Signal(to=messages.Identity(pubkey=ID, label="l"), data=2**64 - 1),
     messages.Ping(t=-5),
 ]
 ANSWERS: list[messages.Message] = [
@@ -63,6 +80,10 @@ ANSWERS: list[messages.Message] = [
         session="s",
         catch_up="none",
         signature=ID * 2,
+        checkpoint=ID * 2,
+        missing=messages.After(epoch=ID[:16], seq=4),
+        subscribed=["a"],
+        peers=[messages.Peer(pubkey=ID, label="l", peer_type="t")],
     ),
     messages.Credit(nodes=2, bytes=3),
     messages.Pack(lineage=ID, nodes=b"\x01", from_seq=1, to_seq=2),
@@ -75,6 +96,33 @@ ANSWERS: list[messages.Message] = [
     ),
     messages.Pong(t=1, seq=2),
     messages.RequestEnd(seq=4, missing=[ID]),
+    messages.RequestEnd(seq=4, cut=0),
+    messages.RequestEnd(seq=4, unknown=[0, 2]),
+    messages.Checkpoint(lineage=ID, epoch=ID[:16], seq=3, frontier=[ID], signature=ID * 2),
+    messages.Snapshot(
+        chunks=2,
+        data=b"d",
+        size_bytes=9,
+        seq=3,
+        frontier=b"p",
+        state_hash=ID,
+        digest=ID,
+        signature=ID * 2,
+    ),
+    messages.Snapshot(chunk=1, data=b"e"),
+    messages.SubscribeAck(seq=4, patterns=["a"]),
+    messages.StateHashReport(frontier=[ID], hash="00", coverage={"held": 0, "patterns": ["a"]}),
+    messages.PresenceShown(pubkey=ID, session="s", data=None, label="l"),
+    messages.PresenceSnapshot(
+        entries=[messages.PresenceEntry(pubkey=ID, session="s", data={"x": 1})]
+    ),
+    messages.PresenceLeft(pubkey=ID, session="s", reason="expired"),
+    messages.PeerJoined(pubkey=ID, label="l", peer_type="t"),
+    messages.PeerLeft(pubkey=ID),
+    messages.SignalReceived(pubkey=ID, session="s", data=["x"]),
+    messages.Notice(
+        deprecation=messages.Deprecation(what="w"), moved=messages.Moved(url="wss://elsewhere")
+    ),
     messages.Notice(drain=messages.Drain(deadline_ms=1, retry_after_ms=2)),
     messages.Error(reject_class="internal", message="m", kind="final", incident="i"),
 ]
@@ -95,6 +143,30 @@ def test_a_server_message_survives_the_trip(codec: Codec, message: messages.Mess
 def test_every_message_has_an_example_here() -> None:
     shown = {type(each) for each in EXAMPLES + ANSWERS}
     assert shown == {*messages.CLIENT_MESSAGES, *messages.SERVER_MESSAGES}
+
+
+def of_a_newer_peer(value: Any) -> Any:
+    """A message as a map, with a field nobody knows in it and in every struct within."""
+    if isinstance(value, msgspec.Struct):
+        pairs = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+        fields = {wire: of_a_newer_peer(getattr(value, name)) for name, wire in pairs}
+        tag = value.__struct_config__.tag
+        return {"later": [{"type": 1}], **fields, **({"type": tag} if tag else {})}
+    if isinstance(value, list | tuple):
+        return [of_a_newer_peer(each) for each in value]
+    return value
+
+
+@BOTH
+@pytest.mark.parametrize("message", EXAMPLES + ANSWERS, ids=lambda each: type(each).__name__)
+def test_t43_unknown_fields_at_any_depth_of_any_message_are_ignored_on_both_sides(
+    codec: Codec, message: messages.Message
+) -> None:
+    newer = of_a_newer_peer(message)
+    encoded = msgspec.json.encode(newer) if codec is Codec.JSON else msgspec.msgpack.encode(newer)
+    reader = client_frames(codec) if message in EXAMPLES else server_frames(codec)
+    read: messages.Message = reader.read(encoded)
+    assert read == message
 
 
 def test_codecs_are_found_by_subprotocol() -> None:
