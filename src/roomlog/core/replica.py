@@ -6,29 +6,30 @@ calls, bytes come in and go out.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final, TypeAlias, final
 
 from roomlog.core.branch import Branch
 from roomlog.core.collector import pause_collector, resume_collector
 from roomlog.core.conflict import Conflict, find_conflicts
-from roomlog.core.errors import (
-    InvalidValueError,
-    UnknownNodeError,
-)
-from roomlog.core.export import export_nodes
+from roomlog.core.errors import InvalidValueError
+from roomlog.core.export import export_nodes, packs_of_file
 from roomlog.core.graph import Graph
 from roomlog.core.handles import CounterHandle, ListHandle, MapHandle, TextHandle
 from roomlog.core.hashing import HASH_BYTES, serverless_lineage
 from roomlog.core.intake import ImportResult, Intake, Rejection
 from roomlog.core.node import MAX_PARENTS, Node, NodeHasher
+from roomlog.core.node_log import NodeLog
 from roomlog.core.node_writer import NodeWriter
 from roomlog.core.open_edits import OpenEdits
-from roomlog.core.pack import decode_pack, read_pack_file
+from roomlog.core.pack import decode_pack
 from roomlog.core.patterns import KeySelection
 from roomlog.core.reauthor import Drop
 from roomlog.core.rebase import Rebase, rebase
-from roomlog.core.reject import Reject, RejectClass
+from roomlog.core.reject import Reject
 from roomlog.core.signing import Signer
+from roomlog.core.snapshot.base import SnapshotBase
+from roomlog.core.snapshot.facts import OpenedSnapshot
 from roomlog.core.state import State
 from roomlog.core.state_hash import Coverage, StateHash, StateHasher
 from roomlog.core.subscription import (
@@ -89,7 +90,8 @@ class Replica:
         self.identity = identity
         self.graph = Graph()
         self._hasher = NodeHasher(lineage)
-        self._nodes: list[Node] = []
+        self.log = NodeLog(self.graph)
+        self._nodes = self.log.nodes
         self._waiting = WaitingNodes() if waiting is None else waiting
         self._intake = Intake(self.graph, self._nodes, self._waiting)
         self._state = State(self.graph)
@@ -102,6 +104,41 @@ class Replica:
         )
         self._changes: set[tuple[int, str]] = set()
         self.subscription = Subscription()
+
+    @classmethod
+    def from_snapshot(
+        cls, room_id: str, identity: Signer | None, lineage: bytes, opened: OpenedSnapshot
+    ) -> "Replica":
+        """A replica that begins with a checked snapshot of the room in place of older history.
+
+        What asks for that history raises `HistoryMissingError`; nodes that need it are held.
+        """
+        if opened.facts.lineage != lineage:
+            raise InvalidValueError("opened: a snapshot of another lineage")
+        replica = Replica(room_id, identity, lineage)
+        log, base = replica.log, SnapshotBase(opened)
+        log.begin(base)
+        replica._intake = Intake(log.graph, log.nodes, log.held, base)
+        base.begin_state(replica._state)
+        replica._leaves.load(opened.leaves)
+        replica._changes.update(base.keys())
+        return replica
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a snapshot stands for older history here."""
+        return self.log.base is not None
+
+    @property
+    def base_seq(self) -> int:
+        """The log number up to which history is not here, 0 when all of it is."""
+        base = self.log.base
+        return 0 if base is None else base.seq
+
+    @property
+    def held_ids(self) -> NodeIds:
+        """Nodes not known to be on top of all of the snapshot: they need older history."""
+        return [node.id for node in self.log.held]
 
     # Reading and editing
 
@@ -141,6 +178,7 @@ class Replica:
         edits, state = self._edits, self._state
         coverage = Coverage(
             awaited=len(self._waiting) + (0 if self.subscription.before is None else 1),
+            held=len(self.log.held),
             unknown_ops=(
                 state.unknown_operations if chosen is None else state.unknown_within(chosen)
             ),
@@ -199,7 +237,10 @@ class Replica:
         self._drain_changes()
         self._state.clear()
         self._leaves.reset()
-        self._apply(self._state, range(len(self._nodes)))
+        base = self.log.base
+        if base is not None:
+            self._leaves.load(base.opened.leaves)
+        self.log.build(self._state, range(self.log.first, len(self._nodes)))
 
     def merge(self, now_ms: int) -> bytes:
         """Sign a merge node over the frontier and return its id. Open edits are committed first.
@@ -212,26 +253,26 @@ class Replica:
     # History in and out
 
     def __contains__(self, node_id: object) -> bool:
-        return isinstance(node_id, bytes) and self.graph.index_of(node_id) >= 0
+        return isinstance(node_id, bytes) and self.log.has(node_id)
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self._nodes) - self.log.first
 
     def __bool__(self) -> bool:
         """True also without nodes: an empty room is a room."""
         return True
 
     def node(self, node_id: bytes) -> Node:
-        """The node of an id. Raises `UnknownNodeError`."""
-        return self._nodes[self._index(node_id)]
+        """The node of an id. Raises `UnknownNodeError` or `HistoryMissingError`."""
+        return self.log.node(node_id)
 
     def nodes(self) -> Iterator[Node]:
-        """Every node, in order of arrival: parents before children."""
-        return iter(self._nodes)
+        """Every node above the snapshot, if any, in order of arrival: parents before children."""
+        return islice(self._nodes, self.log.first, None)
 
     @property
     def waiting(self) -> WaitingNodes:
-        """Nodes that arrived before their parents."""
+        """Nodes that arrived before their parents; after a snapshot those are `held` instead."""
         return self._waiting
 
     def export(
@@ -244,8 +285,9 @@ class Replica:
         """A pack file of the nodes that are not in the history of ``since``, or of ``ids``.
 
         Ids in ``since`` that are unknown here are another replica's news and are passed over.
-        Raises `UnknownNodeError` for an unknown id in ``ids``, ValueError for both arguments or
-        for unsigned nodes that shall be exported with signatures. Open edits are not included.
+        Raises `UnknownNodeError` or `HistoryMissingError` for an id in ``ids``, ValueError for both
+        arguments or for unsigned nodes that shall be exported with signatures. Held nodes are
+        included unless ``ids`` are given, open edits are not.
         """
         return export_nodes(self, since, ids, signatures)
 
@@ -260,25 +302,19 @@ class Replica:
         """
         result = ImportResult()
         try:
-            lineage, packs = read_pack_file(data)
-            if lineage != self.lineage:
-                raise Reject(
-                    RejectClass.LINEAGE_MISMATCH,
-                    f"lineage {lineage.hex()} is not this room's",
-                    {"lineage": lineage, "expected": self.lineage},
-                )
+            packs = packs_of_file(data, self.lineage)
         except Reject as reject:
             result.refuse(b"", reject)
             return result
         if self._edits.is_open:
             result.flushed = self._writer.commit(now_ms, None)
         refused: dict[bytes, bytes] = {}
-        for pack in packs:
-            was_running = pause_collector()
-            try:
+        was_running = pause_collector()
+        try:
+            for pack in packs:
                 self._take_pack(pack, verify, result, refused)
-            finally:
-                resume_collector(was_running)
+        finally:
+            resume_collector(was_running)
         return result
 
     def _take_pack(
@@ -317,20 +353,9 @@ class Replica:
             self._state.apply(first, node.known_operations())
             node.forget_operations()
         elif count:
-            self._apply(self._state, range(first, first + count))
+            self.log.apply(self._state, range(first, first + count))
         if result.filled and fills_readable(self, result.filled):
             self._rebuild()
-
-    def _apply(self, state: State, lvs: Sequence[int]) -> None:
-        """Take nodes of this graph into ``state`` together; their parsed form is not kept."""
-        was_running = pause_collector()
-        try:
-            nodes = [self._nodes[lv] for lv in lvs]
-            state.apply_batch(lvs, [node.known_operations() for node in nodes])
-            for node in nodes:
-                node.forget_operations()
-        finally:
-            resume_collector(was_running)
 
     # Some keys only
 
@@ -352,8 +377,10 @@ class Replica:
         then `awaits_bodies`, unless nothing can be missing. ``before`` is for a replica that will
         be filled from a store whose bodies followed other patterns until now.
 
-        Raises ValueError for a broken pattern, RoomlogError while bodies for other ones come.
+        Raises ValueError for a broken pattern, RoomlogError while bodies for other ones come or
+        when history begins with a snapshot, which is whole (`HistoryMissingError`).
         """
+        self.log.require_all()
         return change_patterns(self, patterns, before, now_ms)
 
     @property
@@ -386,62 +413,63 @@ class Replica:
     def read_more_keys(self, added: KeySelection) -> None:
         """Read keys that were not read before from the whole history."""
         self._state.readable = added
-        self._apply(self._state, range(len(self._nodes)))
+        self.log.apply(self._state, range(self.log.first, len(self._nodes)))
 
     # Other versions
 
     def at(self, frontier: Iterable[bytes]) -> View:
-        """The room as it was at ``frontier``, read-only. Raises `UnknownNodeError`.
+        """The room as it was at ``frontier``, read-only.
 
-        Replays the ancestors as one batch.
+        Replays the ancestors as one batch. Raises `UnknownNodeError`, and `HistoryMissingError` for
+        a version that is not on top of all of the snapshot.
         """
         ids = sorted(set(frontier))
-        version = [self._index(node_id) for node_id in ids]
+        lvs = self.log.above(ids)
         state = State(self.graph)
         state.readable = self._state.readable
-        lvs: list[int] = []
-        for start, stop in self.graph.ancestors(version):
-            lvs.extend(range(start, stop))
-        self._apply(state, lvs)
-        return View(state, ids, self.subscription)
+        self.log.build(state, lvs)
+        return View(state, ids, self.subscription, self.log.base)
 
     def branch(self, frontier: Iterable[bytes]) -> Branch:
         """Editing handles whose commit has exactly the parents ``frontier``.
 
-        Raises `UnknownNodeError`.
+        Raises as `at` does.
         """
         parents = sorted(set(frontier))
+        nodes = [self._nodes[lv] for lv in self.log.above(parents)]
         part = self.empty_copy(self.lineage)
-        part.add_nodes(self.nodes_between((), parents), verify=False)
+        part.add_nodes(nodes, verify=False)
         return Branch(self, part, parents)
 
     def nodes_between(self, since: Iterable[bytes], frontier: Iterable[bytes]) -> Nodes:
         """The nodes in the history of ``frontier`` but not of ``since``, parents first.
 
-        Raises `UnknownNodeError`.
+        Raises `UnknownNodeError`, and `HistoryMissingError` when some of them are not here.
         """
-        ranges, _ = self.graph.diff(
-            [self._index(node_id) for node_id in frontier],
-            [self._index(node_id) for node_id in since],
-        )
-        nodes: list[Node] = []
-        for start, stop in ranges:
-            nodes.extend(self._nodes[start:stop])
-        return nodes
+        return self.log.between(since, frontier)
 
     def conflicts(self) -> Conflicts:
         """Where concurrent writes to one register lost and nobody has written since.
 
-        Goes through the whole history: for people and tests, not for every edit.
+        Goes through the whole history: for people and tests, not for every edit. Raises
+        `HistoryMissingError` when it is not here.
         """
+        self.log.require_all()
         operations = [node.known_operations() for node in self._nodes]
         return find_conflicts(self.graph, operations, self._state)
 
     # Writing own history anew
 
     def empty_copy(self, lineage: bytes) -> "Replica":
-        """A replica of the same room, identity and patterns under ``lineage``, without any node."""
-        copy = Replica(self.room_id, self.identity, lineage)
+        """A replica of the same room, identity and patterns under ``lineage``, without any node.
+
+        It begins with the same snapshot, if any, whose lineage it must be then.
+        """
+        base = self.log.base
+        if base is None:
+            copy = Replica(self.room_id, self.identity, lineage)
+        else:
+            copy = Replica.from_snapshot(self.room_id, self.identity, lineage, base.opened)
         copy.subscription.copy_from(self.subscription)
         copy.read_only_keys(copy.subscription.readable())
         return copy
@@ -461,15 +489,11 @@ class Replica:
         """This replica's own nodes under another ``lineage``, on top of nothing shared.
 
         What a draft becomes when its room is met. Other authors' nodes, and what own ones took
-        from them, stay behind. Open edits are committed first.
+        from them, stay behind. Open edits are committed first. Raises `HistoryMissingError` in a
+        replica that began with a snapshot: that is no draft.
         """
+        self.log.require_all()
         return rebase(self, {}, lineage, now_ms)
-
-    def _index(self, node_id: bytes) -> int:
-        lv = self.graph.index_of(node_id)
-        if lv < 0:
-            raise UnknownNodeError(node_id)
-        return lv
 
 
 __all__ = ["ImportResult", "Rejection", "Replica"]

@@ -11,6 +11,7 @@ from roomlog.core.crdt.list import ListDocument
 from roomlog.core.crdt.map import ABSENT, BLOB, VALUE, MapRegister
 from roomlog.core.errors import InvalidTypeError
 from roomlog.core.path_key import check_key, check_segment
+from roomlog.core.snapshot.base import SnapshotBase
 from roomlog.core.state import State
 from roomlog.core.state_hash import Coverage, StateHash, StateHasher
 from roomlog.core.subscription import Subscription
@@ -247,11 +248,17 @@ class View:
     """One state, to be read: the room at some frontier."""
 
     def __init__(
-        self, state: State, frontier: list[bytes], subscription: Subscription | None = None
+        self,
+        state: State,
+        frontier: list[bytes],
+        subscription: Subscription | None = None,
+        base: SnapshotBase | None = None,
     ) -> None:
         self._state = state
         self._frontier = frontier
         self._hasher = StateHasher(state)
+        if base is not None:
+            self._hasher.load(base.opened.leaves)
         self._subscription = Subscription()
         if subscription is not None:
             # It may change; what this view shows does not.

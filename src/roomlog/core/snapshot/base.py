@@ -114,8 +114,3 @@ class SnapshotBase:
         """Raise `HistoryMissingError` unless `is_below`."""
         if not self.is_below(lvs):
             raise HistoryMissingError(self.seq)
-
-    def above(self, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """The part of ranges of local versions that is above the snapshot."""
-        first = self.first_above
-        return [(max(start, first), stop) for start, stop in ranges if stop > first]
