@@ -48,7 +48,7 @@ class Facts:
     def knows(self, node_id: bytes) -> bool:
         return 1 <= int.from_bytes(node_id, "big") <= self.head_seq
 
-    def missing_of(self) -> messages.After | None:
+    def missing_of(self, known_epoch: bytes | None) -> messages.After | None:
         return self.missing
 
     def checkpoint_signature(self) -> bytes | None:

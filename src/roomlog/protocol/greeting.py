@@ -142,7 +142,7 @@ class Greeting:
             catch_up=catch_up_of(hello, room, caps, is_subscribed=bool(patterns)),
             signature=sign_welcome(self._signer, payload),
             checkpoint=room.checkpoint_signature(),
-            missing=room.missing_of(),
+            missing=room.missing_of(_known_epoch(hello)),
             subscribed=list(patterns),
             peers=peers,
         )
@@ -159,3 +159,10 @@ class Greeting:
             label=hello.label,
             token=hello.token or "",
         )
+
+
+def _known_epoch(hello: Hello) -> bytes | None:
+    """The epoch of the log that the client holds, as far as it says."""
+    if hello.cursor is not None:
+        return hello.cursor.epoch
+    return None if hello.checkpoint is None else hello.checkpoint.epoch

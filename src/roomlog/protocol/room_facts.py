@@ -35,8 +35,11 @@ class RoomFacts(Protocol):
     def knows(self, node_id: bytes) -> bool:
         """Whether a node of this id is in the durable log."""
 
-    def missing_of(self) -> After | None:
-        """The lost log whose nodes are taken from anybody at present, after which seq."""
+    def missing_of(self, known_epoch: bytes | None) -> After | None:
+        """The lost log whose nodes are taken from anybody at present, after which seq.
+
+        When several are lost, that of `known_epoch`, if it is one of them.
+        """
 
     def checkpoint_signature(self) -> bytes | None:
         """The server's signature over `checkpoint_payload` of the log as it stands.

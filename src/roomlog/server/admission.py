@@ -55,7 +55,14 @@ class Refusals:
 class Verdict:
     """What becomes of each node of a pack; `duplicates` are (index in the pack, seq)."""
 
-    __slots__ = ("accepted", "accepted_indexes", "duplicates", "is_on_pending", "rejected")
+    __slots__ = (
+        "accepted",
+        "accepted_indexes",
+        "duplicates",
+        "is_on_pending",
+        "of_others",
+        "rejected",
+    )
 
     def __init__(self) -> None:
         self.accepted: list[Node] = []
@@ -64,6 +71,8 @@ class Verdict:
         self.rejected: list[RejectedNode] = []
         self.is_on_pending = False
         """Whether a duplicate is admitted but not durable, so that the answer has to wait."""
+        self.of_others = 0
+        """How many of the accepted are not by who pushed them."""
 
 
 def admit(
@@ -77,10 +86,12 @@ def admit(
     skew_ms: int,
     refusals: Refusals,
     signatures: CheckedSignatures | None = None,
+    most_of_others: int = 0,
 ) -> Verdict:
     """Judge `nodes`, pushed by `author` at `now_ms` (wall clock), in their order.
 
-    `signatures` are those of `nodes` when they were checked before, None when they were not.
+    `signatures` are those of `nodes` when they were checked before, None when they were not. In a
+    reconcile window `most_of_others` nodes may be by somebody else than `author`.
 
     `graph` holds the durable nodes, their local version being seq - 1; the first accepted node
     will get `next_seq`. Changes nothing but `refusals`.
@@ -104,7 +115,10 @@ def admit(
             else:
                 signatures.check(index)
             if node.author != author:
-                raise Reject(RejectClass.AUTHOR_NOT_SESSION, "the author is not the session's key")
+                if verdict.of_others >= most_of_others:
+                    message = "the author is not the session's key"
+                    raise Reject(RejectClass.AUTHOR_NOT_SESSION, message)
+                verdict.of_others += 1
         except _Descendant as descendant:
             refused = RejectedNode(
                 id=node_id,

@@ -173,7 +173,7 @@ class Connection:
 
     async def _open_room(self, effect: OpenRoom) -> None:
         try:
-            room = await self.hub.registry.open(effect.room_id, effect.may_create)
+            room = await self.hub.open_room(effect)
             self.hub.check_room_space(room)
         except Reject as reject:
             self._do(self.session.room_refused(reject))
@@ -306,6 +306,10 @@ class Connection:
     def drain(self, deadline_ms: int, retry_after_ms: int) -> None:
         """The server is about to stop."""
         self._do(self.session.drain(deadline_ms, retry_after_ms))
+
+    def end_epoch(self) -> None:
+        """The room has another epoch than this session was welcomed to."""
+        self._do(self.session.epoch_renewed())
 
     def turn_away(self, reject: Reject) -> None:
         """The server cannot have this session now."""

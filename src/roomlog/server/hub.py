@@ -15,6 +15,7 @@ from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import Signer
 from roomlog.protocol.capabilities import own_offer
 from roomlog.protocol.codec import Codec
+from roomlog.protocol.effects import OpenRoom
 from roomlog.protocol.handshake import EPOCH_BYTES, NONCE_BYTES
 from roomlog.protocol.messages import Software
 from roomlog.protocol.server_session import ServerSession
@@ -23,6 +24,7 @@ from roomlog.server.connection import Connection
 from roomlog.server.door import Door
 from roomlog.server.logging import Log
 from roomlog.server.metrics import Metrics
+from roomlog.server.reconcile import Reconciler
 from roomlog.server.registry import RoomRegistry
 from roomlog.server.room import RETRY_AFTER_MS, Room
 from roomlog.server.signature_turns import SignatureTurns
@@ -79,6 +81,16 @@ class Hub:
         self.committer = Committer(store, self._on_outcomes, clock=time.perf_counter)
         self._signature_turns: SignatureTurns[Submitter] = SignatureTurns(self.report)
         self.store_reader = StoreReader(store, metrics, self.monotonic)
+        self.reconciler = Reconciler(
+            store,
+            self.committer,
+            window_ms=config.limits.reconcile_window_ms,
+            metrics=metrics,
+            log=log,
+            wall_ms=self.wall_ms,
+            new_epoch=lambda: secrets.token_bytes(EPOCH_BYTES),
+            on_renewed=self._epoch_renewed,
+        )
         self.registry = RoomRegistry(
             reader=self.store_reader,
             committer=self.committer,
@@ -87,7 +99,9 @@ class Hub:
             make_room=self._make_room,
             new_room=self._new_room,
             on_lost=self._room_lost,
+            reconciler=self.reconciler,
             monotonic=self.monotonic,
+            wall_ms=self.wall_ms,
         )
 
     # time
@@ -281,6 +295,26 @@ class Hub:
             secrets.token_bytes(EPOCH_BYTES),
             self.wall_ms(),
         )
+
+    async def open_room(self, effect: OpenRoom) -> Room:
+        """The room that a session asks for, after a look at the checkpoint it shows.
+
+        Raises `Reject`.
+        """
+        while True:
+            room = await self.registry.open(effect.room_id, effect.may_create)
+            if effect.checkpoint is not None:
+                room.last_used = self.monotonic()
+                await self.reconciler.weigh(room, effect.checkpoint)
+            if self.registry.rooms.get(room.room_id) is room and not room.is_ambiguous:
+                return room
+
+    def _epoch_renewed(self, room: Room) -> None:
+        """Cursors of the old epoch are worth nothing: whoever has one comes again."""
+        self.metrics.resyncs_total.labels("epoch_renewed").inc(len(room.sessions))
+        for connection in list(self.connections):
+            if connection.room is room:
+                connection.end_epoch()
 
     def _room_lost(self, room: Room, error: StoreError) -> None:
         """The store cannot say what a room holds: its sessions come back later."""

@@ -67,6 +67,8 @@ METRICS: Final[tuple[MetricRow, ...]] = (
     MetricRow(
         "clock_ahead_seconds", "histogram", "how far refused clocks were ahead", (), _SKEW_SECONDS
     ),
+    MetricRow("lost_logs_total", "counter", "logs found to be lost: their epoch was renewed"),
+    MetricRow("nodes_reinstated_total", "counter", "nodes of others taken in reconcile windows"),
     MetricRow("merges_signed_total", "counter", "merge nodes signed by the server"),
     MetricRow("schema_version", "gauge", "schema version of the store"),
     MetricRow("schema_compat_version", "gauge", "oldest code schema that may open the store"),
@@ -111,6 +113,8 @@ class Metrics:
         self.store_seconds = self._histogram("store_seconds")
         self.rate_limited_total = self._counter("rate_limited_total")
         self.clock_ahead_seconds = self._histogram("clock_ahead_seconds")
+        self.lost_logs_total = self._counter("lost_logs_total")
+        self.nodes_reinstated_total = self._counter("nodes_reinstated_total")
         self.merges_signed_total = self._counter("merges_signed_total")
         self.schema_version = self._gauge("schema_version")
         self.schema_compat_version = self._gauge("schema_compat_version")

@@ -10,6 +10,7 @@ from roomlog.core.graph import Graph
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.server.history import load_graph
 from roomlog.server.metrics import Metrics
+from roomlog.server.reconcile import Reconciler, load_windows
 from roomlog.server.room import RETRY_AFTER_MS, Room
 from roomlog.server.store_reader import StoreReader
 from roomlog.store.committer import Committer
@@ -39,7 +40,9 @@ class RoomRegistry:
         make_room: Callable[[StoredRoom, Graph], Room],
         new_room: Callable[[str], NewRoom],
         on_lost: Callable[[Room, StoreError], None],
+        reconciler: Reconciler,
         monotonic: Callable[[], float],
+        wall_ms: Callable[[], int],
     ) -> None:
         self.rooms: dict[str, Room] = {}
         self._reader = reader
@@ -49,7 +52,9 @@ class RoomRegistry:
         self._make_room = make_room
         self._new_room = new_room
         self._on_lost = on_lost
+        self._reconciler = reconciler
         self._monotonic = monotonic
+        self._wall_ms = wall_ms
         self._opening: dict[str, asyncio.Task[Room]] = {}
         self._reloads: set[asyncio.Task[None]] = set()
 
@@ -95,11 +100,15 @@ class RoomRegistry:
                     raise _RoomAbsent
                 stored = await self._create(room_id)
             graph = await self._reader.read("load_index", load_graph, self._reader.store, stored)
+            windows = await self._reader.read(
+                "load_index", load_windows, self._reader.store, stored, self._wall_ms()
+            )
         except StoreError:
             self._metrics.store_errors_total.labels("open").inc()
             self._committer.try_again()
             raise
         room = self._make_room(stored, graph)
+        room.windows = windows
         self.rooms[room_id] = room
         self._metrics.rooms_resident.set(len(self.rooms))
         self._metrics.room_open_seconds.observe(self._monotonic() - started)
@@ -125,9 +134,13 @@ class RoomRegistry:
         store = self._reader.store
         try:
             stored = await self._reader.read("open_room", store.open_room, room.room_id)
-            if stored is None or stored.epoch != room.epoch:
-                raise StoreCorrupt(room.room_id, "the log is not the one it was")
+            if stored is None:
+                raise StoreCorrupt(room.room_id, "the room is gone")
             graph = await self._reader.read("load_index", load_graph, store, stored)
+            windows = await self._reader.read("windows", store.reconcile_windows, room.room_id)
+            self._reconciler.adopt(room, windows)
+            if room.epoch != (windows[-1].new_epoch if windows else stored.epoch):
+                raise StoreCorrupt(room.room_id, "the log is not the one it was")
             if len(graph) < room.head_seq:
                 raise StoreCorrupt(room.room_id, "committed nodes are gone")
         except StoreError as error:

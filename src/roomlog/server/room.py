@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, final
 
+import msgspec
+
 from roomlog.core.clock import next_clock
 from roomlog.core.errors import ClockExhaustedError
 from roomlog.core.graph import Graph
@@ -27,12 +29,19 @@ from roomlog.server.company import Company
 from roomlog.server.history import Page, join_pages
 from roomlog.server.metrics import Metrics
 from roomlog.server.reader import Reader, Readers
+from roomlog.server.reconcile import RoomWindows
 from roomlog.server.resend_window import ResendWindow
 from roomlog.server.signature_turns import AT_ONCE, CheckedSignatures, SignatureTurns
 from roomlog.server.submission import MergeSubmitter, Submission, Submitter
 from roomlog.store.committer import Committer
 from roomlog.store.errors import QueueFull, StoreUnavailable
-from roomlog.store.interface import Append, AppendOutcome, AppendStatus, StoredRoom
+from roomlog.store.interface import (
+    Append,
+    AppendOutcome,
+    AppendStatus,
+    ReconcileWindow,
+    StoredRoom,
+)
 
 MERGE_ABOVE_HEADS: Final = 16
 RECENT_BYTES: Final = 256 * 1024
@@ -70,6 +79,9 @@ class Room:
         self.sessions: set[object] = set()
         self.company = Company(metrics)
         self.last_used = monotonic()
+        self.windows = RoomWindows()
+        self.is_renewing = False
+        """Whether the room is about to get another epoch: nothing more is taken under this one."""
         self.resend_window = ResendWindow(limits.resend_window_ms)
         self._committer = committer
         self._signature_turns = signature_turns
@@ -133,9 +145,9 @@ class Room:
         """The seq of a snapshot that may be offered, 0 when there is none."""
         return 0
 
-    def missing_of(self) -> After | None:
+    def missing_of(self, known_epoch: bytes | None) -> After | None:
         """The lost log whose nodes are taken from anybody at present, after which seq."""
-        return None
+        return self.windows.missing(known_epoch, self._wall_ms())
 
     def checkpoint_signature(self) -> bytes | None:
         """The signature over the log as it stands, made once for each head."""
@@ -162,6 +174,7 @@ class Room:
             or self._again
             or self._is_ambiguous
             or self._fresh
+            or self.is_renewing
         )
 
     @property
@@ -211,7 +224,10 @@ class Room:
             self._take_up(submission)
 
     def _take_up(self, submission: Submission) -> None:
-        if self._is_recovering:
+        if self.is_renewing:
+            reject = _unavailable("the log is about to get another epoch")
+            submission.submitter.refuse(submission.ticket, reject)
+        elif self._is_recovering:
             self._again.append(submission)
         else:
             self._judge(submission)
@@ -232,6 +248,7 @@ class Room:
             skew_ms=self._limits.clock_skew_ms,
             refusals=submitter.refusals,
             signatures=submission.signatures,
+            most_of_others=self.windows.most_of_others(now_ms),
         )
         if verdict.accepted:
             self._submit(submission, now_ms)
@@ -256,6 +273,7 @@ class Room:
             accepted[0].id if count == 1 else b"".join([node.id for node in accepted]),
             submission.submitter.author,
             now_ms,
+            reinstated=submission.verdict.of_others > 0,
         )
         try:
             self._committer.submit(append)
@@ -360,6 +378,9 @@ class Room:
         self._fresh.append(Page(append.from_seq, to_seq, append.pack))
         self._fresh_authors.add(submission.submitter.reader)
         self._metrics.nodes_admitted_total.inc(append.count)
+        if append.reinstated:
+            self.windows.count_reinstated(submission.verdict.of_others)
+            self._metrics.nodes_reinstated_total.inc(submission.verdict.of_others)
         self._metrics.pack_ack_seconds.observe(now - submission.received)
         self._acknowledge(submission, append.from_seq, to_seq)
 
@@ -385,6 +406,12 @@ class Room:
         for submission in again:
             submission.submitter.refuse(submission.ticket, _unavailable("ambiguous"))
         self._on_ambiguous(self)
+
+    def renewed(self, window: ReconcileWindow) -> None:
+        """The log has another epoch, durably, and clients may bring back what was lost."""
+        if window.old_epoch == self.epoch:
+            self.stored = msgspec.structs.replace(self.stored, epoch=window.new_epoch)
+        self.windows.add(window)
 
     def reloaded(self, graph: Graph) -> None:
         """The store was read again after an ambiguous commit; readers get what they lack."""
