@@ -29,6 +29,7 @@ from roomlog.protocol.client_events import (
     PongReceived,
     Received,
     Refused,
+    WalkFound,
 )
 from roomlog.protocol.client_session import ClientSession, Phase
 from roomlog.protocol.codec import Codec, client_frames, encode
@@ -421,7 +422,8 @@ def test_a_walk_ends_with_reading_from_the_last_node_on() -> None:
     assert len(wire.pack(nodes[1:2], 2, request.ref)) == 1
     assert len(wire.pack(nodes[3:5], 4, request.ref)) == 1
     assert wire.session.cursor is None
-    assert wire.give(RequestEnd(ref=request.ref, seq=5)) == []
+    found = WalkFound((nodes[0].id,), ())
+    assert wire.give(RequestEnd(ref=request.ref, seq=5)) == [found]
     again = wire.request()
     assert again.after is not None
     assert again.after.seq == 4

@@ -10,6 +10,7 @@ import msgspec
 from roomlog.core.node import Node
 from roomlog.core.reject import Reject, RejectClass, RejectKind
 from roomlog.protocol.close_codes import CloseCode, Reaction
+from roomlog.protocol.messages import Peer, SignedCheckpoint
 
 
 class Fault(Enum):
@@ -63,8 +64,15 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     server_version: str
     session: str
     catch_up: str
+    """How it begins to catch up: `none`, `cursor`, `cut`, `walk` or `snapshot`."""
     is_proven: bool
     """False only for a session without a key whose welcome could not be checked."""
+    frontier: tuple[bytes, ...] = ()
+    """The heads of the log at `seq`."""
+    subscribed: tuple[str, ...] = ()
+    """The patterns in force, () for everything."""
+    resend_window_ms: int = 0
+    """How long ago nodes were admitted that may come unsigned."""
 
 
 @final
@@ -79,6 +87,209 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
     from_seq: int
     to_seq: int
     is_live: bool
+    is_signed: bool = True
+    """False only in answer to a request that allowed it."""
+    has_bodies: bool = True
+    """False when some node came without its body: only under a subscription."""
+
+
+@final
+class CutFound(msgspec.Struct, frozen=True):
+    """Both logs are the same up to `seq` and nothing is known to be the same beyond.
+
+    `seq` counts in the client's old log and in the server's. What the client held of its log
+    beyond it the server has only if it comes in this session.
+    """
+
+    seq: int
+
+
+@final
+class WalkFound(msgspec.Struct, frozen=True):
+    """Where the histories part: the server has everything at or below `known`.
+
+    It lacks the nodes of `unknown` and whatever stands on them. Held nodes that are neither below
+    `known` nor come in this session, the server lacks.
+    """
+
+    known: tuple[bytes, ...]
+    unknown: tuple[bytes, ...]
+
+
+@final
+class CatchUpChanged(msgspec.Struct, frozen=True):
+    """Another rung of the ladder is taken than before; `reason` is for people."""
+
+    catch_up: str
+    reason: str
+
+
+@final
+class SnapshotReceived(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole snapshot whose bytes have the digest it gives; nothing else of it was checked.
+
+    What follows is read from `seq` on. `signature` and `state_hash` are still to be checked.
+    """
+
+    seq: int
+    frontier_pack: bytes
+    state: bytes
+    state_hash: bytes
+    digest: bytes
+    signature: bytes
+
+
+@final
+class MissingAsked(msgspec.Struct, frozen=True):
+    """The server lost what the log of `epoch` had after `after_seq`, and takes it from anybody."""
+
+    epoch: bytes
+    after_seq: int
+
+
+@final
+class CheckpointReceived(msgspec.Struct, frozen=True):
+    """The server's word on how far its log has come, its signature checked: to be kept."""
+
+    checkpoint: SignedCheckpoint
+
+
+@final
+class HistoryPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Older nodes that were asked for, in the order of the log."""
+
+    nodes: list[Node]
+    pack: bytes
+    from_seq: int
+    to_seq: int
+    is_signed: bool
+    has_bodies: bool
+
+
+@final
+class HistoryEnd(msgspec.Struct, frozen=True):
+    """The page is there; 1 is the end of history, else more lies below `from_seq`."""
+
+    from_seq: int
+
+
+@final
+class SubscriptionChanged(msgspec.Struct, frozen=True):
+    """Nodes after `seq` follow `patterns`; the bodies of earlier ones are under way."""
+
+    patterns: tuple[str, ...]
+    seq: int
+
+
+@final
+class BodiesFilled(msgspec.Struct, frozen=True, kw_only=True):
+    """Whole nodes, some of which were held without their bodies."""
+
+    nodes: list[Node]
+    pack: bytes
+    from_seq: int
+    to_seq: int
+
+
+@final
+class SubscriptionComplete(msgspec.Struct, frozen=True):
+    """Every body that `patterns` wants is there."""
+
+    patterns: tuple[str, ...]
+
+
+@final
+class StateHashReceived(msgspec.Struct, frozen=True, kw_only=True):
+    """The server's state hash at `frontier`, for the `patterns` that were asked for."""
+
+    patterns: tuple[str, ...]
+    frontier: tuple[bytes, ...]
+    hash: str
+    coverage: dict[str, object]
+
+
+class Question(Enum):
+    """What a session may ask for beside its log."""
+
+    HISTORY = "history"
+    SUBSCRIPTION = "subscription"
+    STATE_HASH = "state hash"
+
+
+@final
+class QuestionRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """A question has no answer; it may be asked again."""
+
+    question: Question
+    reject_class: str
+    kind: RejectKind
+    message: str
+    retry_after_ms: int | None
+
+
+@final
+class PresenceChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """What another session shows of itself."""
+
+    pubkey: bytes
+    label: str
+    session: str
+    data: object
+
+
+@final
+class PresenceGone(msgspec.Struct, frozen=True, kw_only=True):
+    """Another session shows nothing any more; `reason` is `left` or `expired`."""
+
+    pubkey: bytes
+    label: str
+    session: str
+    reason: str
+
+
+@final
+class PresenceRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """What this session wanted to show was not taken."""
+
+    reject_class: str
+    kind: RejectKind
+    message: str
+    retry_after_ms: int | None
+
+
+@final
+class PeerCame(msgspec.Struct, frozen=True):
+    """An identity is in the room."""
+
+    peer: Peer
+
+
+@final
+class PeerWent(msgspec.Struct, frozen=True):
+    """The last session of an identity is gone."""
+
+    peer: Peer
+
+
+@final
+class SignalReceived(msgspec.Struct, frozen=True, kw_only=True):
+    """A word from one peer."""
+
+    pubkey: bytes
+    label: str
+    session: str
+    data: object
+
+
+@final
+class SignalRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal reached nobody; `ref` is what `send_signal` returned."""
+
+    ref: str
+    reject_class: str
+    kind: RejectKind
+    message: str
+    retry_after_ms: int | None
 
 
 @final
@@ -176,6 +387,26 @@ class Faulted(msgspec.Struct, frozen=True):
 ClientEvent: TypeAlias = (
     Opened
     | Received
+    | CutFound
+    | WalkFound
+    | CatchUpChanged
+    | SnapshotReceived
+    | MissingAsked
+    | CheckpointReceived
+    | HistoryPage
+    | HistoryEnd
+    | SubscriptionChanged
+    | BodiesFilled
+    | SubscriptionComplete
+    | StateHashReceived
+    | QuestionRefused
+    | PresenceChanged
+    | PresenceGone
+    | PresenceRefused
+    | PeerCame
+    | PeerWent
+    | SignalReceived
+    | SignalRefused
     | Acknowledged
     | Refused
     | CaughtUp

@@ -6,12 +6,19 @@ from typing import Final, final
 
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.signing import Signer
-from roomlog.protocol.capabilities import PROTOCOL_VERSION, own_offer
+from roomlog.protocol.capabilities import PROTOCOL_VERSION, Offer
 from roomlog.protocol.client_events import Fault, ServerFault, broken
 from roomlog.protocol.codec import Codec
 from roomlog.protocol.handshake import check_welcome, hello_proof, transcript, welcome_payload
-from roomlog.protocol.limits import SessionLimits
-from roomlog.protocol.messages import Challenge, Cursor, Hello, Pending, Software, Welcome
+from roomlog.protocol.held_log import Past
+from roomlog.protocol.messages import (
+    Challenge,
+    Hello,
+    Pending,
+    SignedCheckpoint,
+    Software,
+    Welcome,
+)
 
 _MOST_FRONTIER_IDS: Final = 0xFFFF
 
@@ -33,7 +40,9 @@ class ClientHandshake:
         label: str,
         token: str,
         software: Software | None,
-        limits: SessionLimits,
+        offer: Offer,
+        subscribe: tuple[str, ...],
+        checkpoint: SignedCheckpoint | None,
     ) -> None:
         self._room_id = room_id
         self._origin = origin
@@ -45,7 +54,9 @@ class ClientHandshake:
         self._label = label
         self._token = token
         self._software = software
-        self._limits = limits
+        self._offer = offer
+        self._subscribe = subscribe
+        self._checkpoint = checkpoint
         self._challenge: Challenge | None = None
 
     @property
@@ -54,13 +65,7 @@ class ClientHandshake:
         assert self._challenge is not None
         return self._challenge
 
-    def hello(
-        self,
-        challenge: Challenge,
-        cursor: Cursor | None,
-        frontier: list[bytes],
-        pending: Pending | None,
-    ) -> Hello:
+    def hello(self, challenge: Challenge, past: Past, pending: Pending | None) -> Hello:
         """The answer to the challenge. Raises `ServerFault`: no common protocol, another key."""
         if PROTOCOL_VERSION not in challenge.protos:
             raise ServerFault(
@@ -89,18 +94,20 @@ class ClientHandshake:
             proof=None if signer is None else hello_proof(signer, self._transcript()),
             label=self._label,
             client=self._software,
-            caps=own_offer(self._limits),
+            caps=self._offer,
             token=self._token or None,
             lineage=self._lineage,
-            cursor=cursor,
-            frontier=frontier,
+            cursor=past.cursor,
+            frontier=past.frontier,
             pending=pending,
+            checkpoint=self._checkpoint,
+            subscribe=list(self._subscribe),
         )
 
     def check(self, welcome: Welcome) -> bool:
         """Whether the server proved the welcome; False only for an anonymous session.
 
-        Raises `ServerFault`: unproven, another room, another lineage.
+        Raises `ServerFault`: unproven, another room, another lineage, patterns nobody asked for.
         """
         if len(welcome.frontier) > _MOST_FRONTIER_IDS:
             raise broken("welcome", "a frontier of more than 65,535 ids")
@@ -124,6 +131,8 @@ class ClientHandshake:
                     {"held": self._lineage, "offered": welcome.lineage},
                 ),
             )
+        if welcome.subscribed and set(welcome.subscribed) != set(self._subscribe):
+            raise broken("welcome", "other patterns than asked for")
         return is_proven
 
     def _is_proven(self, welcome: Welcome) -> bool:

@@ -43,6 +43,12 @@ class ReadingPosition:
             self._absorb()
         return True
 
+    def restart(self, seq: int, node_id: bytes | None) -> None:
+        """Everything up to `seq` is held after all; what is held beyond stays so."""
+        self.seq = seq
+        self.id = node_id
+        self._absorb()
+
     def continues_at(self, from_seq: int) -> bool:
         """Whether a stretch from `from_seq` leaves no gap."""
         return from_seq <= self.seq + 1

@@ -1,0 +1,194 @@
+"""Where two histories part, when their logs have no order in common.
+
+For each head that the server lacks, the newest of its ancestors that the server has is looked for
+along newest parents: at doubling distances, then by halving. What joined such a chain from the
+side is looked for in the same way. It costs an id for each such head and level, so it grows with
+the logarithm of the difference.
+"""
+
+from __future__ import annotations
+
+from typing import Final, final
+
+from roomlog.core.graph import Graph
+from roomlog.protocol.client_events import broken
+from roomlog.protocol.node_chain import NodeChain, Span, Spans
+
+MOST_DISTANCE: Final = 1 << 24
+"""How far below a head is looked."""
+MOST_LEVELS: Final = 160
+"""How many questions are asked in all: more than one head down to `MOST_DISTANCE` needs."""
+MOST_SIDES: Final = 3
+"""How often what joined from the side is followed: merges in merged branches."""
+
+
+@final
+class FrontierWalk:
+    """One search. `graph` None: nothing is known of what lies below the heads."""
+
+    def __init__(self, frontier: list[bytes], graph: Graph | None, most_ids: int) -> None:
+        self.is_over = False
+        """Whether the server has answered with what is missing."""
+        self.is_closing = False
+        """Whether everything is known that will be: the next ids are the answer, maybe none."""
+        self._frontier = frontier
+        self._graph = graph
+        self._most_ids = most_ids
+        self._is_known: dict[bytes, bool] = {}
+        self._searches = [_Search(graph, node_id) for node_id in frontier]
+        self._asked: list[bytes] = []
+        self._witness: bytes | None = None
+        self._levels = 0
+        self._sides = 0
+
+    @property
+    def known(self) -> list[bytes]:
+        """The newest nodes that the server has, as far as is known."""
+        ids = list(dict.fromkeys(each.boundary for each in self._searches if each.boundary))
+        graph = self._graph
+        if graph is not None:
+            # Several ids may stand for one place: the base of a snapshot.
+            heads = set(graph.heads_of([graph.index_of(each) for each in ids if each in graph]))
+            ids = [each for each in ids if each not in graph or graph.index_of(each) in heads]
+        return ids[: self._most_ids]
+
+    @property
+    def unknown(self) -> list[bytes]:
+        """The oldest nodes found that the server lacks."""
+        return [search.deepest for search in self._searches if search.deepest is not None]
+
+    def ids(self) -> list[bytes]:
+        """What to ask next; none when the server has nothing of it."""
+        probes = self._probes()
+        while not probes and self._follow_sides():
+            probes = self._probes()
+        self._levels += 1
+        if not probes or self._levels > MOST_LEVELS:
+            self.is_closing = True
+            self._asked = self.known
+            return self._asked
+        # As long as one of them is unknown, the server sends nothing.
+        witness = [] if self._witness is None else [self._witness]
+        self._asked = [*witness, *probes][: self._most_ids]
+        return self._asked
+
+    def learn(self, unknown: list[int]) -> None:
+        """Which of the ids asked last the server lacks, by index.
+
+        Raises `ServerFault` for what cannot be.
+        """
+        lacking = set(unknown)
+        if len(lacking) != len(unknown) or not lacking <= set(range(len(self._asked))):
+            raise broken("request-end", "unknown ids that were not asked for")
+        if self.is_closing and lacking:
+            raise broken("request-end", "ids are unknown that were known before")
+        if self._witness is not None and not self.is_closing and 0 not in lacking:
+            raise broken("request-end", "an id is known that was unknown before")
+        for index, node_id in enumerate(self._asked):
+            self._is_known[node_id] = index not in lacking
+        if lacking:
+            self._witness = self._asked[min(lacking)]
+        else:
+            self.is_over = True
+        self._probes()
+
+    def _probes(self) -> list[bytes]:
+        """What every search asks next; each takes note of what is known by now."""
+        probes: dict[bytes, None] = {}
+        for search in self._searches:
+            node_id = search.next_id(self._is_known)
+            if node_id is not None:
+                probes[node_id] = None
+        return list(probes)
+
+    def _follow_sides(self) -> bool:
+        """Begin to look for what joined the chains from the side; whether there is any."""
+        graph = self._graph
+        if graph is None or self._sides == MOST_SIDES:
+            return False
+        self._sides += 1
+        explored: list[Span] = []
+        for search in self._searches:
+            explored += search.explored()
+        if not explored:
+            return False
+        heads = [graph.index_of(each) for each in self._frontier if not self._is_known[each]]
+        known = [lv for lv in map(graph.index_of, self.known) if lv >= 0]
+        within = Spans(graph.diff([lv for lv in heads if lv >= 0], known)[0])
+        outside = Spans(explored)
+        joined: set[int] = set()
+        for start, end in explored:
+            joined.update(_parents_from_aside(graph, start, end))
+        sides = graph.heads_of([lv for lv in joined if lv in within and lv not in outside])
+        room = self._most_ids - 1
+        self._searches += [
+            _Search(graph, graph.id_of(lv), within, outside) for lv in reversed(sides[-room:])
+        ]
+        return bool(sides)
+
+
+@final
+class _Search:
+    """One head, and between which distances below it the server's history begins."""
+
+    __slots__ = ("_chain", "_high", "_low", "_node_id", "boundary", "deepest")
+
+    def __init__(
+        self,
+        graph: Graph | None,
+        node_id: bytes,
+        within: Spans | None = None,
+        outside: Spans | None = None,
+    ) -> None:
+        self.boundary: bytes | None = None
+        """The newest node of the chain that the server is known to have."""
+        self.deepest: bytes | None = None
+        """The oldest one that it is known to lack."""
+        self._node_id = node_id
+        self._chain: tuple[Graph, NodeChain] | None = None
+        if graph is not None and node_id in graph:
+            lv = graph.index_of(node_id)
+            self._chain = graph, NodeChain(graph, lv, within, outside)
+        self._low = -1
+        self._high = -1
+
+    def next_id(self, is_known: dict[bytes, bool]) -> bytes | None:
+        """What to ask next, None when it is found or will not be."""
+        while (distance := self._next_distance()) >= 0:
+            node_id = self._at(distance)
+            if node_id is None:
+                self._high = distance
+            elif node_id not in is_known:
+                return node_id
+            elif is_known[node_id]:
+                self._high = distance
+                self.boundary = node_id
+            else:
+                self._low = distance
+                self.deepest = node_id
+        return None
+
+    def explored(self) -> list[Span]:
+        """The local versions of the chain that the server lacks."""
+        return [] if self._chain is None else self._chain[1].above(self._low + 1)
+
+    def _next_distance(self) -> int:
+        if self._high >= 0:
+            return (self._low + self._high) // 2 if self._high - self._low > 1 else -1
+        distance = max(self._low + 1, self._low * 2)
+        return distance if distance <= MOST_DISTANCE else -1
+
+    def _at(self, distance: int) -> bytes | None:
+        if distance == 0:
+            return self._node_id
+        if self._chain is None:
+            return None
+        graph, chain = self._chain
+        lv = chain.at(distance)
+        return None if lv < 0 else graph.id_of(lv)
+
+
+def _parents_from_aside(graph: Graph, start: int, end: int) -> list[int]:
+    """The parents of a span of one run that are not its newest: only its first has such."""
+    entry_start, _, parents = graph.entry_of(end - 1)
+    return list(parents[:-1]) if entry_start == start else []
