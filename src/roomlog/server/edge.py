@@ -6,10 +6,12 @@ import asyncio
 from typing import Final, final
 
 from aiohttp import WSMsgType, web
+from aiohttp.http_websocket import WebSocketError
 
 from roomlog.protocol.codec import CODEC_BY_SUBPROTOCOL, Codec
 from roomlog.server.connection import CLOSE_WAIT_SECONDS, Connection
 from roomlog.server.hub import Hub
+from roomlog.server.masked_frames import MaskedSocket
 from roomlog.server.routes import ROOM_ID, Routes, problem
 
 FRAMES_PER_TURN: Final = 16
@@ -41,7 +43,7 @@ class Edge:
             )
         codec = offered_codec(request.headers.getall("Sec-WebSocket-Protocol", []))
         limits = self._hub.config.limits
-        socket = web.WebSocketResponse(
+        socket = MaskedSocket(
             protocols=() if codec is None else (codec.subprotocol,),
             compress=False,
             autoping=False,
@@ -88,7 +90,9 @@ class Edge:
                 connection.receive_close(message.data or None)
                 return
             else:
-                connection.socket_failed(socket.close_code or 1006)
+                fault = message.data
+                is_frame = isinstance(fault, WebSocketError)
+                connection.socket_failed(fault.code if is_frame else socket.close_code or 1006)
                 return
             turn += 1
             if turn == FRAMES_PER_TURN:
