@@ -17,7 +17,9 @@ from roomlog.protocol.effects import (
     Admit,
     Close,
     OpenRoom,
+    Read,
     ReadAfter,
+    ReadBodies,
     ReadMissing,
     ReadNodes,
     Send,
@@ -25,7 +27,7 @@ from roomlog.protocol.effects import (
 from roomlog.protocol.handshake import check_welcome, welcome_payload
 from roomlog.protocol.limits import SessionLimits
 from roomlog.protocol.pushed_packs import ProtocolMisuse
-from roomlog.protocol.server_session import HELD_FRAMES, ServerSession, State
+from roomlog.protocol.server_session import HELD_BYTES, HELD_FRAMES, ServerSession, State
 from tests.protocol.session_driver import (
     CLIENT,
     EPOCH,
@@ -415,6 +417,15 @@ def test_too_many_frames_before_the_welcome_end_the_session() -> None:
     assert code_of(effects) == 4008
 
 
+def test_too_long_frames_before_the_welcome_end_the_session() -> None:
+    driver = Driver()
+    driver.session.start(0)
+    driver.say(driver.hello())
+    half = messages.Ping(room="x" * (HELD_BYTES // 2))
+    assert driver.say(half) == []
+    assert code_of(driver.say(half)) == 4008
+
+
 def test_a_pack_before_the_welcome_is_beyond_all_credit() -> None:
     driver = Driver()
     driver.session.start(0)
@@ -800,6 +811,56 @@ def test_t44_a_session_without_packs_in_flight_leaves_at_once(state: str) -> Non
     assert driver.session.is_closed
 
 
+def test_t44_the_last_word_of_a_drain_is_a_checkpoint_of_what_was_acknowledged() -> None:
+    driver = Driver(facts=Facts(3))
+    driver.open()
+    admit = admitted(driver)
+    driver.session.drain(9_000, 1_000)
+    # Everything but a pack is answered as ever.
+    (pong,) = driver.messages(driver.say(messages.Ping()))
+    assert isinstance(pong, messages.Pong)
+    driver.facts.head_seq = 4
+    effects = driver.session.pack_settled(admit.ticket, messages.PackAck(from_seq=4, to_seq=4))
+    ack, checkpoint = driver.messages(effects)
+    assert isinstance(ack, messages.PackAck)
+    assert isinstance(checkpoint, messages.Checkpoint)
+    assert (checkpoint.seq, checkpoint.frontier) == (4, [driver.facts.id_at(4)])
+    assert code_of(effects) == 1012
+
+
+def test_t44_a_drain_of_an_idle_session_brings_what_the_log_has_grown_since() -> None:
+    driver = Driver(facts=Facts(3))
+    driver.open()
+    driver.facts.head_seq = 5
+    effects = driver.session.drain(1_000, 500)
+    notice, checkpoint = driver.messages(effects)
+    assert isinstance(notice, messages.Notice)
+    assert isinstance(checkpoint, messages.Checkpoint)
+    assert checkpoint.seq == 5
+    assert code_of(effects) == 1012
+
+
+def test_a_live_session_gets_a_checkpoint_an_interval_while_the_log_grows() -> None:
+    driver = Driver(facts=Facts(3), limits=SessionLimits(checkpoint_interval_ms=1_000))
+    driver.open(identity=None)
+    assert driver.session.tick(5_000) == []
+    driver.facts.head_seq = 4
+    assert driver.session.tick(5_999) == []
+    (checkpoint,) = driver.messages(driver.session.tick(6_000))
+    assert isinstance(checkpoint, messages.Checkpoint)
+    assert checkpoint.seq == 4
+    assert driver.session.tick(7_000) == []
+
+
+def test_a_session_whose_epoch_is_renewed_under_it_is_asked_to_come_back() -> None:
+    for state in ("open", "draining"):
+        driver = driver_in(state, Codec.MSGPACK)
+        effects = driver.session.epoch_renewed()
+        assert code_of(effects) == 4001
+        assert driver.session.close_reason == "epoch renewed"
+        assert driver.session.epoch_renewed() == []
+
+
 def test_a_stalled_reader_is_asked_to_come_back() -> None:
     driver = Driver()
     driver.open()
@@ -867,9 +928,10 @@ STATES = st.sampled_from(["greeting", "opening", "open", "draining", "closed"])
 
 def driver_in(state: str, codec: Codec) -> Driver:
     driver = Driver(codec=codec, facts=Facts(5))
+    driver.facts.snapshot_seq = 2
     driver.session.start(0)
     if state != "greeting":
-        driver.say(driver.hello())
+        driver.say(driver.hello(caps=own_offer()))
     if state in ("open", "draining", "closed"):
         driver.session.room_opened(driver.facts, 0)
     if state == "draining":
@@ -889,6 +951,14 @@ def valid_frames(driver: Driver) -> list[bytes]:
             messages.Request(after=AFTER, ref="a"),
             messages.Request(ids=IDS),
             messages.Ping(t=3, ref="t"),
+            messages.Request(have=[(3, bytes(8)), (2, bytes(8))], ref="c"),
+            messages.Request(frontier=IDS, stop_at_unknown=True, ref="w"),
+            messages.Request(before=AFTER, signatures=False),
+            messages.Request(snapshot=True),
+            messages.Request(hash=messages.HashOf(patterns=["a/**"])),
+            messages.Subscribe(patterns=["a", "b/*"], ref="s"),
+            messages.Presence(data={"a": [1, 2.5, None, "x"]}, ttl_ms=9),
+            messages.Signal(to=messages.Identity(pubkey=CLIENT.public_key), data=[True]),
         )
     ]
 
@@ -921,7 +991,7 @@ def test_random_frames_never_raise_in_any_state(
     codec=st.sampled_from(Codec),
     choices=st.lists(
         st.tuples(
-            st.integers(0, 4),
+            st.integers(0, 12),
             st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=3),
             st.integers(0, 60_000),
         ),
@@ -945,7 +1015,10 @@ def test_mutated_frames_never_raise_and_end_in_an_answer_a_close_or_nothing(
                 effects = driver.session.room_opened(driver.facts, now_ms)
             elif isinstance(effect, Admit):
                 effects = driver.session.pack_settled(effect.ticket, messages.PackAck())
-            elif isinstance(effect, ReadAfter | ReadMissing | ReadNodes):
+            elif isinstance(effect, ReadBodies):
+                effects = driver.session.subscribed(effect, 5)
+                effects += driver.session.request_done(effect, 5)
+            elif isinstance(effect, Read):
                 effects = driver.session.request_done(effect, 5)
             else:
                 continue
