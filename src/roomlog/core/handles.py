@@ -1,7 +1,8 @@
 """Writing: the faces of `roomlog.core.view` with edits.
 
 An edit is applied at once and becomes part of the next commit. One that cannot be valid raises
-ValueError, TypeError or IndexError, naming the argument, before anything has changed.
+ValueError, TypeError or IndexError, naming the argument, before anything has changed; one of a key
+outside of the replica's patterns raises `NotSubscribedError`.
 """
 
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -50,12 +51,14 @@ class MapHandle(MapView):
         self._edits.map_set_blob(self._path(key), BlobReference(hash, size_bytes, media_type))
 
     def __delitem__(self, key: str) -> None:
+        self._edits.check_writable(self._path(key))
         if self._register(key) is None:
             raise KeyError(key)
         self._edits.map_delete(self._path(key))
 
     def pop(self, key: str, default: object = _MISSING) -> object:
         """Delete ``key`` and return its value; ``default``, or KeyError, when it is absent."""
+        self._edits.check_writable(self._path(key))
         if self._register(key) is None:
             if default is _MISSING:
                 raise KeyError(key)
@@ -128,6 +131,7 @@ class ListHandle(ListView):
         """
         if not isinstance(index, int) or isinstance(index, bool):
             raise InvalidTypeError(f"index: an int, not {index!r}")
+        self._edits.check_writable(self._key)
         length = len(self)
         position = index + length if index < 0 else index
         if not 0 <= position <= length:
@@ -136,12 +140,14 @@ class ListHandle(ListView):
 
     def move(self, source: int, target: int) -> None:
         """Take item ``source`` out and put it back so that it becomes item ``target``."""
+        self._edits.check_writable(self._key)
         self._edits.list_move(
             self._key, self._index(source, "source"), self._index(target, "target")
         )
 
     def update(self, index: int, value: object) -> None:
         """Give item ``index`` another value; it stays the same item."""
+        self._edits.check_writable(self._key)
         self._edits.list_update(self._key, self._index(index), value)
 
     def __setitem__(self, index: int, value: object) -> None:
@@ -149,6 +155,7 @@ class ListHandle(ListView):
 
     def delete(self, index: int) -> None:
         """Delete item ``index`` for good."""
+        self._edits.check_writable(self._key)
         self._edits.list_delete(self._key, self._index(index))
 
     def __delitem__(self, index: int) -> None:
@@ -156,6 +163,7 @@ class ListHandle(ListView):
 
     def pop(self, index: int = -1) -> object:
         """Delete item ``index`` and return its value."""
+        self._edits.check_writable(self._key)
         value = self[self._index(index)]
         self.delete(index)
         return value

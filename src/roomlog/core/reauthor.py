@@ -27,6 +27,7 @@ from roomlog.core.operation import (
 )
 from roomlog.core.projection import KeyProjection
 from roomlog.core.signing import Signer
+from roomlog.core.snapshot.base import SnapshotBase
 from roomlog.core.state import TieBreak
 
 _NO_OPERATIONS: Final[frozenset[int]] = frozenset()
@@ -59,12 +60,16 @@ def reauthor(
     *,
     signer: Signer | None = None,
     context: Sequence[Node] = (),
+    base: SnapshotBase | None = None,
 ) -> Reauthored:
     """Write ``nodes``, parents first, again, without what ``drop`` names.
 
-    ``context`` are the other nodes of their history, parents first: they keep their ids. They are
+    ``context`` are the other nodes of their history, parents first: they keep their ids; those
+    without a body touch nothing that matters here. They are
     needed when text is dropped, or a node with parents of its own vanishes. Without a ``signer``
     the new nodes are unsigned. A node that stays the same byte for byte is returned as it is.
+
+    ``base`` is the snapshot that stands for what is below all of these nodes.
 
     Dropped nodes and operations vanish, and with them operations on items whose insert is gone.
     A vanished node's parents take its place. Item references are mapped, and text positions are
@@ -74,19 +79,21 @@ def reauthor(
     Raises ValueError when a node that must be written is not by the signer, a node comes before
     its parents, or what is left of one cannot be a node any more.
     """
-    return _Reauthoring(nodes, lineage, drop, signer, context).run()
+    return _Reauthoring(nodes, lineage, drop, signer, context, base).run()
 
 
 @final
 class _Reauthoring:
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         nodes: Sequence[Node],
         lineage: bytes,
         drop: Drop,
         signer: Signer | None,
         context: Sequence[Node],
+        base: SnapshotBase | None,
     ) -> None:
+        self._base = base
         self._nodes = nodes
         self._lineage = lineage
         self._drop = drop
@@ -122,7 +129,7 @@ class _Reauthoring:
         keys: set[str] = set()
         for node in self._nodes:
             if node.id in self._drop:
-                operations = node.operations()
+                operations = node.known_operations()
                 for index in self._dropped_of(node.id, len(operations)):
                     operation = operations[index]
                     if isinstance(operation, TextInsert | TextDelete):
@@ -130,9 +137,13 @@ class _Reauthoring:
         if not keys:
             return
         graph, ordered = self._old_graph()
-        histories: dict[str, _TextHistory] = {key: _TextHistory() for key in keys}
-        for lv, node in enumerate(ordered):
-            operations = node.operations()
+        base = self._base
+        histories: dict[str, _TextHistory] = {}
+        for key in keys:
+            histories[key] = _TextHistory(graph, None if base is None else base.text(key))
+        for lv in range(0 if base is None else base.first_above, len(ordered)):
+            node = ordered[lv]
+            operations = node.known_operations()
             dropped: Collection[int] = _NO_OPERATIONS
             if node.id in self._rewritten and node.id in self._drop:
                 dropped = self._dropped_of(node.id, len(operations))
@@ -148,15 +159,18 @@ class _Reauthoring:
                     history.add(graph, lv, index, edit, dropped=index in dropped)
         tie_break = TieBreak(graph)
         for history in histories.values():
-            changed = rebase_edits(history.nodes, history.dropped, tie_break.of)
+            changed = rebase_edits(history.nodes, history.dropped, tie_break.of, history.base)
             for place, edits in changed.items():
                 node = ordered[place[0]]
                 self._edits[node.id, history.operation_indexes[place]] = edits
 
     def _old_graph(self) -> tuple[Graph, list[Node]]:
-        """Context and nodes by local version. Parents that nobody gave count for nothing."""
+        """Base, context and nodes by local version. Parents that nobody gave count for nothing."""
         graph = Graph()
         ordered: list[Node] = []
+        if self._base is not None:
+            self._base.begin_graph(graph)
+            self._base.begin_nodes(ordered)
         for nodes in (self._context, self._nodes):
             for node in nodes:
                 parents = [parent for parent in node.parents if graph.index_of(parent) >= 0]
@@ -250,7 +264,7 @@ class _Reauthoring:
 
     def _operations_of(self, node: Node) -> tuple[list[Operation], bool]:
         """The operations that stay, with mapped references and positions; whether any differs."""
-        old = node.operations()
+        old = node.known_operations()
         dropped = self._dropped_of(node.id, len(old)) if node.id in self._drop else _NO_OPERATIONS
         if not isinstance(dropped, range | AbstractSet):
             dropped = set(dropped)
@@ -316,11 +330,14 @@ class _Reauthoring:
 class _TextHistory:
     """One text as `rebase_edits` takes it, and where its edits are in the nodes' operations."""
 
-    def __init__(self) -> None:
+    def __init__(self, graph: Graph, base: tuple[int, str] | None) -> None:
+        self.base = base
         self.nodes: list[tuple[int, Sequence[int], list[TextEdit]]] = []
         self.dropped: set[tuple[int, int]] = set()
         self.operation_indexes: dict[tuple[int, int], int] = {}
         self._projection = KeyProjection()
+        if base is not None:
+            self._projection.add(graph, base[0])
 
     def add(self, graph: Graph, lv: int, index: int, edit: TextEdit, *, dropped: bool) -> None:
         if self.nodes and self.nodes[-1][0] == lv:

@@ -17,8 +17,8 @@ class Rebase:
 
     ``nodes`` are own nodes that the old replica did not have, parents first. ``mapping`` has, for
     each own node that was written anew, its new id, or None when it vanished. ``dropped`` are the
-    (old id, operation index) pairs that are gone. ``left_out`` are ids of others' nodes that built
-    on what changed.
+    (old id, operation index) pairs that are gone. ``left_out`` are ids of nodes that built on what
+    changed and are others', or came without their bodies.
     """
 
     __slots__ = ("dropped", "left_out", "mapping", "nodes", "replica")
@@ -37,10 +37,12 @@ def rebase(old: "Replica", refused: Drop, lineage: bytes, now_ms: int | None) ->
     if identity is None:
         raise RoomlogError("a replica without an identity has nothing to write anew")
     for node_id, indexes in refused.items():
+        if old.log.index(node_id) < old.log.first:
+            old.log.require_all()
         node = old.node(node_id)
         if node.author != identity.public_key:
             raise InvalidValueError(f"refused: {node_id.hex()} is by another author")
-        count = len(node.operations())
+        count = len(node.known_operations())
         if indexes is not None and not all(0 <= index < count for index in indexes):
             raise InvalidValueError(f"refused: {node_id.hex()} has {count} operations")
     old.flush(now_ms)
@@ -56,10 +58,12 @@ def rebase(old: "Replica", refused: Drop, lineage: bytes, now_ms: int | None) ->
             continue
         affected.add(node.id)
         anew.append(node)
-        if node.author != identity.public_key:
+        if node.author != identity.public_key or node.body is None:
+            # What cannot be signed, or is not known, cannot be written anew.
             drop[node.id] = None
             result.left_out.append(node.id)
-    written = reauthor(anew, lineage, drop, signer=identity, context=kept)
+    base = old.log.base
+    written = reauthor(anew, lineage, drop, signer=identity, context=kept, base=base)
     left_out = set(result.left_out)
     result.mapping = {
         node_id: new_id for node_id, new_id in written.mapping.items() if node_id not in left_out
@@ -68,6 +72,6 @@ def rebase(old: "Replica", refused: Drop, lineage: bytes, now_ms: int | None) ->
     result.replica.add_nodes(kept, verify=False)
     result.replica.add_nodes(written.nodes, verify=False)
     if not moves:
-        result.replica.add_nodes(list(old.waiting), verify=False)
+        result.replica.add_nodes([*old.waiting, *old.log.held], verify=False)
     result.nodes = [node for node in written.nodes if node.id not in old]
     return result
