@@ -265,11 +265,11 @@ class LogReader:
             return []
         self._snapshot = None
         self.mode = ReadingMode.FEEDING
-        # The heads come in the order of the log, so the last one is the node at its seq.
         heads = self.opener.decode(received.frontier_pack)
         if not heads:
             raise broken("snapshot", "without heads")
-        self.position.restart(received.seq, heads[-1].id)
+        # Which of several heads is the node at its seq is not known: they come in the order of ids.
+        self.position.restart(received.seq, heads[0].id if len(heads) == 1 else None)
         return [received]
 
     def end(self, end: RequestEnd) -> list[ClientEvent]:
