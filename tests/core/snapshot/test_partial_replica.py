@@ -231,3 +231,48 @@ def test_older_versions_and_branches_are_right_above_the_snapshot_and_refused_be
                 [*history.nodes, *[n for n in partial.nodes() if n.author == AUTHOR.public_key]]
             ).state()["counters"]
         )
+
+
+@pytest.mark.parametrize("part", range(SLICES))
+def test_own_refused_operations_are_written_out_of_history_as_with_all_of_it(part: int) -> None:
+    rewritten = 0
+    for seed in range(part, HISTORIES, SLICES):
+        history = a_history(seed)
+        random = Random(seed)
+        places = critical_places(history.graph)
+        if not places:
+            continue
+        seq = random.choice(places)
+        partial = partial_at(history.nodes, seq, AUTHOR)
+        partial.add_nodes(history.nodes[seq:], verify=False)
+        device = Device(random, 0, partial)
+        own: list[Node] = []
+        for _ in range(4):
+            for _ in range(2):
+                device.edit()
+            own += [partial.node(node_id) for node_id in partial.commit(NOW_MS)]
+        refused = {
+            node.id: random.choice([None, [random.randrange(len(node.operations()))]])
+            for node in random.sample(own, min(2, len(own)))
+        }
+        full = replica_of([*history.nodes, *own], AUTHOR)
+        one, other = partial.without(refused), full.without(refused)
+        assert [node.id for node in one.nodes] == [node.id for node in other.nodes]
+        assert one.mapping == other.mapping
+        assert one.dropped == other.dropped
+        assert one.replica.base_seq == seq
+        assert_same(one.replica, other.replica)
+        rewritten += len(one.nodes)
+    assert rewritten
+
+
+def test_what_a_snapshot_holds_cannot_be_refused_any_more() -> None:
+    device = Device(Random(0), 0, Replica(ROOM_ID, AUTHOR, LINEAGE))
+    device.replica.list("l").append("ghost")
+    (ghost,) = device.replica.commit(NOW_MS)
+    device.replica.map("m")["k"] = 1
+    (head,) = device.replica.commit(NOW_MS)
+    partial = partial_at(list(device.replica.nodes()), 2, AUTHOR)
+    for node_id in (ghost, head):
+        with pytest.raises(HistoryMissingError, match="up to 2"):
+            partial.without({node_id: None})
