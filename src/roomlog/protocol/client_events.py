@@ -73,8 +73,6 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """The patterns in force, () for everything."""
     resend_window_ms: int = 0
     """How long ago nodes were admitted that may come unsigned."""
-    frontier: tuple[bytes, ...] = ()
-    """The heads of the server's log at `seq`."""
     limits: dict[str, int] = {}
     """What the server enforces, by the keys of its configuration."""
 

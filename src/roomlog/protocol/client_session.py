@@ -375,7 +375,6 @@ class ClientSession:
             is_proven=is_proven,
             subscribed=subscription.patterns,
             resend_window_ms=welcome.limits.get("resend_window_ms", 0),
-            frontier=tuple(welcome.frontier),
             limits=welcome.limits,
         )
         return [opened, *self._room.first_news(welcome, hears_peers="presence_ttl" in self.caps)]
