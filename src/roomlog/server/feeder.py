@@ -75,9 +75,11 @@ class Feeder:
         self._after = read
         self._after_started = self.connection.hub.monotonic()
         self._prelude = prelude
-        if self._task is None and prelude is None and self._feed_from_memory(room, reader):
-            return
-        self.wake()
+        is_bulk = not signatures_wanted(read) and room.head_seq - seq >= LEAST_UNSIGNED_NODES
+        if is_bulk or prelude is not None or self._task is not None:
+            self.wake()
+        elif not self._feed_from_memory(room, reader):
+            self.wake()
 
     def answer(self, answer: Answer) -> None:
         """Answer a request, after those before it."""

@@ -365,8 +365,10 @@ class Hub:
         """Send everybody away, with what they pushed acknowledged, until `deadline` (monotonic)."""
         self.is_draining = True
         left_ms = max(0, int((deadline - self.monotonic()) * 1000))
-        for connection in list(self.connections):
+        for number, connection in enumerate(list(self.connections), 1):
             connection.drain(left_ms, self.retry_after_ms())
+            if number % TICK_SLICE == 0:
+                await asyncio.sleep(0)
         try:
             await asyncio.wait_for(self._all_closed.wait(), max(0.0, deadline - self.monotonic()))
         except TimeoutError:
