@@ -264,15 +264,3 @@ def test_own_refused_operations_are_written_out_of_history_as_with_all_of_it(par
         assert_same(one.replica, other.replica)
         rewritten += len(one.nodes)
     assert rewritten
-
-
-def test_what_a_snapshot_holds_cannot_be_refused_any_more() -> None:
-    device = Device(Random(0), 0, Replica(ROOM_ID, AUTHOR, LINEAGE))
-    device.replica.list("l").append("ghost")
-    (ghost,) = device.replica.commit(NOW_MS)
-    device.replica.map("m")["k"] = 1
-    (head,) = device.replica.commit(NOW_MS)
-    partial = partial_at(list(device.replica.nodes()), 2, AUTHOR)
-    for node_id in (ghost, head):
-        with pytest.raises(HistoryMissingError, match="up to 2"):
-            partial.without({node_id: None})
