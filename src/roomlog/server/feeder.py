@@ -76,9 +76,8 @@ class Feeder:
         self._after_started = self.connection.hub.monotonic()
         self._prelude = prelude
         is_bulk = not signatures_wanted(read) and room.head_seq - seq >= LEAST_UNSIGNED_NODES
-        if is_bulk or prelude is not None or self._task is not None:
-            self.wake()
-        elif not self._feed_from_memory(room, reader):
+        can_be_now = not is_bulk and prelude is None and self._task is None
+        if not can_be_now or not self._feed_from_memory(room, reader):
             self.wake()
 
     def answer(self, answer: Answer) -> None:
