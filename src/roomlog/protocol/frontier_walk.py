@@ -1,9 +1,9 @@
 """Where two histories part, when their logs have no order in common.
 
 For each head that the server lacks, the newest of its ancestors that the server has is looked for
-along newest parents: at doubling distances, then by halving. What joined such a chain from the
-side is looked for in the same way. It costs an id for each such head and level, so it grows with
-the logarithm of the difference.
+along newest parents: at doubling distances, then by halving, several levels in one question. What
+joined such a chain from the side is looked for in the same way. It costs an id or two for each such
+head and level, so it grows with the logarithm of the difference.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ from roomlog.protocol.node_chain import NodeChain, Span, Spans
 
 MOST_DISTANCE: Final = 1 << 24
 """How far below a head is looked."""
-MOST_LEVELS: Final = 160
-"""How many questions are asked in all: more than one head down to `MOST_DISTANCE` needs."""
+MOST_QUESTIONS: Final = 96
+"""How many questions are asked in all: more than heads and sides at `MOST_DISTANCE` need."""
 MOST_SIDES: Final = 3
 """How often what joined from the side is followed: merges in merged branches."""
+
+_DOUBLINGS: Final = 4
+"""How many doubling distances one question is about."""
+_PARTS: Final = 4
+"""Into how many parts one question cuts what lies between: a power of 2."""
 
 
 @final
@@ -38,7 +43,7 @@ class FrontierWalk:
         self._searches = [_Search(graph, node_id) for node_id in frontier]
         self._asked: list[bytes] = []
         self._witness: bytes | None = None
-        self._levels = 0
+        self._questions = 0
         self._sides = 0
 
     @property
@@ -62,8 +67,8 @@ class FrontierWalk:
         probes = self._probes()
         while not probes and self._follow_sides():
             probes = self._probes()
-        self._levels += 1
-        if not probes or self._levels > MOST_LEVELS:
+        self._questions += 1
+        if not probes or self._questions > MOST_QUESTIONS:
             self.is_closing = True
             self._asked = self.known
             return self._asked
@@ -96,9 +101,7 @@ class FrontierWalk:
         """What every search asks next; each takes note of what is known by now."""
         probes: dict[bytes, None] = {}
         for search in self._searches:
-            node_id = search.next_id(self._is_known)
-            if node_id is not None:
-                probes[node_id] = None
+            probes.update(dict.fromkeys(search.next_ids(self._is_known)))
         return list(probes)
 
     def _follow_sides(self) -> bool:
@@ -152,31 +155,44 @@ class _Search:
         self._low = -1
         self._high = -1
 
-    def next_id(self, is_known: dict[bytes, bool]) -> bytes | None:
-        """What to ask next, None when it is found or will not be."""
-        while (distance := self._next_distance()) >= 0:
-            node_id = self._at(distance)
-            if node_id is None:
-                self._high = distance
-            elif node_id not in is_known:
-                return node_id
-            elif is_known[node_id]:
-                self._high = distance
-                self.boundary = node_id
-            else:
-                self._low = distance
-                self.deepest = node_id
-        return None
+    def next_ids(self, is_known: dict[bytes, bool]) -> list[bytes]:
+        """What to ask next; nothing when the boundary is found or will not be."""
+        while distances := self._next_distances():
+            ids: list[bytes] = []
+            for distance in distances:
+                node_id = self._at(distance)
+                if node_id is None:
+                    self._high = distance
+                    break
+                if node_id not in is_known:
+                    ids.append(node_id)
+                elif is_known[node_id]:
+                    self._high = distance
+                    self.boundary = node_id
+                    break
+                else:
+                    # Whatever lies above it the server lacks as well.
+                    self._low = distance
+                    self.deepest = node_id
+                    ids.clear()
+            if ids:
+                return ids
+        return []
 
     def explored(self) -> list[Span]:
         """The local versions of the chain that the server lacks."""
         return [] if self._chain is None else self._chain[1].above(self._low + 1)
 
-    def _next_distance(self) -> int:
-        if self._high >= 0:
-            return (self._low + self._high) // 2 if self._high - self._low > 1 else -1
-        distance = max(self._low + 1, self._low * 2)
-        return distance if distance <= MOST_DISTANCE else -1
+    def _next_distances(self) -> list[int]:
+        low, high = self._low, self._high
+        if high >= 0:
+            cuts = [low + (high - low) * part // _PARTS for part in range(1, _PARTS)]
+            return [distance for distance in dict.fromkeys(cuts) if distance > low]
+        if low < 0:
+            return [0]
+        first = max(1, 2 * low)
+        doubling = [first << step for step in range(_DOUBLINGS)]
+        return [distance for distance in doubling if distance <= MOST_DISTANCE]
 
     def _at(self, distance: int) -> bytes | None:
         if distance == 0:
