@@ -57,7 +57,7 @@ def test_the_table_of_addresses_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 async def test_too_many_handshakes_of_an_address_are_put_off_with_a_hint(
     start: Start, call: Join
 ) -> None:
-    service = await start(handshakes_per_address=1)
+    service = await start(handshakes_per_address_per_second=1)
     for _ in range(10):
         assert (await (await call(service)).receive())["type"] == "challenge"
     late = await call(service)

@@ -125,7 +125,7 @@ CONFIG_KEYS: Final[tuple[ConfigKey, ...]] = (
         least=1,
     ),
     ConfigKey(
-        "handshakes_per_address",
+        "handshakes_per_address_per_second",
         ValueKind.COUNT,
         200,
         "handshakes/s",
@@ -212,7 +212,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int = 10_000
     connections_per_room: int = 2_000
     connections_per_address: int = 2_000
-    handshakes_per_address: int = 200
+    handshakes_per_address_per_second: int = 200
     handshakes_max: int = 1_000
     rooms_max: int = 10_000
     reader_buffer_bytes: int = 1 << 20

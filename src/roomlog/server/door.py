@@ -46,7 +46,7 @@ class Door:
         self._hint_ms = hint_ms
         self._by_group: Counter[str] = Counter()
         self._group_of: dict[RequestHandler, str] = {}
-        self._budget = HandshakeBudget(config.handshakes_per_address)
+        self._budget = HandshakeBudget(config.handshakes_per_address_per_second)
         self._greeting: dict[object, float] = {}
 
     def watch(self, server: web.Server) -> None:
