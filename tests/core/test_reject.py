@@ -35,6 +35,8 @@ def test_the_kinds_are_those_of_the_contract() -> None:
         "room_full",
         "store_unavailable",
         "draining",
+        "presence_too_large",
+        "subscription_invalid",
     }
 
 

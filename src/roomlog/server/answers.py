@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 from roomlog.protocol.effects import Read, ReadBefore, ReadMissing, ReadNodes
-from roomlog.server.history import read_ranges
 from roomlog.server.room import Room
+from roomlog.server.subscriptions import read_subscribed_ranges
 
 if TYPE_CHECKING:
     from roomlog.server.feeder import Feeder
@@ -69,10 +69,11 @@ class NodesAnswer:
         if self._ranges:
             pages, self._ranges = await hub.store_reader.read(
                 "read_ranges",
-                read_ranges,
+                read_subscribed_ranges,
                 hub.store,
                 room.stored,
                 self._ranges,
+                reader.patterns,
                 max_nodes=read.page_nodes,
                 max_bytes=feeder.page_bytes(reader),
                 unsigned_through=await feeder.unsigned_through(read),

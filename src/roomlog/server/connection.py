@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from aiohttp.abc import AbstractStreamWriter
 
+from roomlog.core.patterns import pattern_set
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.protocol.close_codes import CloseCode
 from roomlog.protocol.effects import (
@@ -18,6 +19,7 @@ from roomlog.protocol.effects import (
     Read,
     ReadAfter,
     ReadBefore,
+    ReadBodies,
     ReadMissing,
     ReadNodes,
     Send,
@@ -191,7 +193,11 @@ class Connection:
             self.room = room
             room.sessions.add(self)
             self.reader = Reader(
-                session.codec, self.transport, session.pack_bytes_limit, self._feeder.wake
+                session.codec,
+                self.transport,
+                session.pack_bytes_limit,
+                self._feeder.wake,
+                pattern_set(session.patterns),
             )
             room.readers.go_live(self.reader)
             self.hub.count_welcome(self)
@@ -242,6 +248,10 @@ class Connection:
     def _read_after(self, effect: ReadAfter) -> None:
         self.flush()
         self._feeder.move_back(effect, effect.seq)
+
+    def _read_bodies(self, effect: ReadBodies) -> None:
+        self.flush()
+        self._feeder.subscribe(effect)
 
     def _answer(self, effect: Read) -> None:
         self.flush()
@@ -382,6 +392,7 @@ _PERFORM: Final[dict[type, Callable[[Connection, Any], None]]] = {
     OpenRoom: Connection._begin_opening,
     Admit: Connection._admit,
     ReadAfter: Connection._read_after,
+    ReadBodies: Connection._read_bodies,
     ShowPresence: Connection._show_presence,
     DeliverSignal: Connection._deliver_signal,
     **dict.fromkeys(_ANSWERS, Connection._answer),

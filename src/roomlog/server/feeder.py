@@ -13,13 +13,20 @@ from typing import TYPE_CHECKING, Final, Protocol, final
 from aiohttp.abc import AbstractStreamWriter
 
 from roomlog.core.node import NodeHasher
+from roomlog.core.patterns import pattern_set
 from roomlog.core.reject import Reject, RejectClass
-from roomlog.protocol.effects import Read, ReadAfter, ReadSnapshot
+from roomlog.protocol.effects import Read, ReadAfter, ReadBodies, ReadSnapshot
 from roomlog.protocol.requests import DEFAULT_PAGE_NODES
 from roomlog.server.answers import Answer, signatures_wanted
-from roomlog.server.history import Page, join_pages, read_pages
+from roomlog.server.history import Page, join_pages
 from roomlog.server.reader import Reader, pack_frames
 from roomlog.server.room import RETRY_AFTER_MS, Room
+from roomlog.server.subscriptions import (
+    LIVE_NODES,
+    BodiesAnswer,
+    read_subscribed_pages,
+    subscribed_pages,
+)
 from roomlog.store.errors import StoreCorrupt, StoreError
 
 if TYPE_CHECKING:
@@ -79,6 +86,16 @@ class Feeder:
         can_be_now = not is_bulk and prelude is None and self._task is None
         if not can_be_now or not self._feed_from_memory(room, reader):
             self.wake()
+
+    def subscribe(self, read: ReadBodies) -> None:
+        """Change what the session gets from its reading position on, then send it the bodies."""
+        room, reader = self.place()
+        room.readers.subscribe(reader, pattern_set(read.patterns))
+        position = self.position()
+        connection = self.connection
+        connection.perform(connection.session.subscribed(read, position))
+        connection.flush()
+        self.answer(BodiesAnswer(read, position, connection.hub.monotonic()))
 
     def answer(self, answer: Answer) -> None:
         """Answer a request, after those before it."""
@@ -200,19 +217,23 @@ class Feeder:
         is_bulk = unsigned_through - reader.position >= LEAST_UNSIGNED_NODES
         if self.is_stopped or (not is_bulk and self._feed_from_memory(room, reader)):
             return
-        position = reader.position
+        position, patterns = reader.position, reader.patterns
         pages = await self.connection.hub.store_reader.read(
             "read_log",
-            read_pages,
+            read_subscribed_pages,
             self.connection.hub.store,
             room.stored,
             position,
             room.head_seq,
+            patterns,
             max_nodes=DEFAULT_PAGE_NODES if after is None else after.page_nodes,
             max_bytes=self.page_bytes(reader),
             unsigned_through=unsigned_through,
         )
         if self.is_stopped or reader.is_live or reader.position != position:
+            return
+        if reader.patterns != patterns:
+            # What comes after the subscribe-ack follows the new ones: read it again.
             return
         if not pages:
             raise StoreCorrupt(room.room_id, f"nothing after seq {position}")
@@ -228,9 +249,14 @@ class Feeder:
         if recent:
             hasher = NodeHasher(room.lineage)
             most_nodes = self._after.page_nodes if self._after else DEFAULT_PAGE_NODES
-            pages = join_pages(
-                recent, hasher, max_nodes=most_nodes, max_bytes=reader.pack_bytes_limit
-            )
+            most_bytes = reader.pack_bytes_limit
+            pages = join_pages(recent, hasher, max_nodes=most_nodes, max_bytes=most_bytes)
+            if reader.patterns is not None:
+                if room.head_seq - reader.position > LIVE_NODES:
+                    return False
+                pages = subscribed_pages(
+                    pages, reader.patterns, hasher, max_nodes=most_nodes, max_bytes=most_bytes
+                )
             self._send_log(room, reader, pages)
         self._caught_up(room, reader)
         return True

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol, final
 
+from roomlog.core.patterns import PatternSet
 from roomlog.protocol.codec import Codec, encode
 from roomlog.protocol.messages import Pack
 from roomlog.server.history import Page
+from roomlog.server.subscriptions import PagesAsWanted
 from roomlog.server.websocket_frame import BINARY, TEXT, server_frame
 
 
@@ -25,7 +27,8 @@ class Reader:
     """One session's reading position in a room.
 
     While it is live its position is the head of the log. `fall_behind` is called when it stops
-    being live; from then on `position` is the seq it has everything up to.
+    being live; from then on `position` is the seq it has everything up to. Nodes that touch no key
+    of `patterns` come to it without bodies; None wants them all.
     """
 
     __slots__ = (
@@ -34,6 +37,7 @@ class Reader:
         "is_live",
         "outlet",
         "pack_bytes_limit",
+        "patterns",
         "position",
         "written_bytes",
     )
@@ -44,14 +48,20 @@ class Reader:
         outlet: asyncio.Transport | Outlet,
         pack_bytes_limit: int,
         fall_behind: Callable[[], None],
+        patterns: PatternSet | None = None,
     ) -> None:
         self.codec = codec
         self.outlet = outlet
         self.pack_bytes_limit = pack_bytes_limit
+        self.patterns = patterns
         self.fall_behind = fall_behind
         self.position = 0
         self.is_live = False
         self.written_bytes = 0
+
+
+_Shape = tuple[Codec, PatternSet | None]
+"""Who has the same gets the same bytes."""
 
 
 @final
@@ -61,18 +71,34 @@ class Readers:
     def __init__(self, lineage: bytes, buffer_bytes: int) -> None:
         self._lineage = lineage
         self._buffer_bytes = buffer_bytes
-        self._live: dict[Codec, dict[Reader, None]] = {codec: {} for codec in Codec}
+        self._live: dict[_Shape, dict[Reader, None]] = {(codec, None): {} for codec in Codec}
 
     def go_live(self, reader: Reader) -> None:
         """`reader` is at the head of the log; from now on it gets what is relayed."""
         reader.is_live = True
-        self._live[reader.codec][reader] = None
+        self._live.setdefault((reader.codec, reader.patterns), {})[reader] = None
 
     def leave(self, reader: Reader, position: int) -> None:
         """`reader` is not live any more; it has everything up to `position`."""
         reader.is_live = False
         reader.position = position
-        self._live[reader.codec].pop(reader, None)
+        self._remove(reader)
+
+    def subscribe(self, reader: Reader, patterns: PatternSet | None) -> None:
+        """From now on `reader` gets what it gets as `patterns` want it."""
+        if reader.is_live:
+            self._remove(reader)
+        reader.patterns = patterns
+        if reader.is_live:
+            self.go_live(reader)
+
+    def _remove(self, reader: Reader) -> None:
+        shape = (reader.codec, reader.patterns)
+        live = self._live.get(shape)
+        if live is not None:
+            live.pop(reader, None)
+            if not live and reader.patterns is not None:
+                del self._live[shape]
 
     def all_fall_behind(self, position: int) -> int:
         """The log has grown without a relay: every live reader is fed; how many there were."""
@@ -87,14 +113,19 @@ class Readers:
 
         `only_author` wrote all of them and knows them by their ack.
         """
-        longest = max(len(page.nodes) for page in pages)
+        as_wanted = PagesAsWanted(pages, self._lineage)
         behind: list[Reader] = []
-        for codec, live in self._live.items():
+        most = self._buffer_bytes
+        for (codec, patterns), live in self._live.items():
             if not live or (len(live) == 1 and only_author in live):
                 continue
-            frames = pack_frames(codec, self._lineage, pages)
+            wanted = as_wanted.of(patterns)
+            if wanted is None:
+                behind += [reader for reader in live if reader is not only_author]
+                continue
+            longest = max(len(page.nodes) for page in wanted)
+            frames = pack_frames(codec, self._lineage, wanted)
             size = len(frames)
-            most = self._buffer_bytes
             for reader in live:
                 if reader is only_author:
                     continue
