@@ -44,10 +44,14 @@ class PackOpener:
         if pack.from_seq < 1 or pack.to_seq < pack.from_seq:
             raise broken("pack", f"seq from {pack.from_seq} to {pack.to_seq}")
 
-    def open(self, pack: Pack, *, may_be_unsigned: bool) -> OpenedPack:
-        """The nodes of a checked pack. Raises `ServerFault` for what cannot be or was not asked."""
+    def open(self, pack: Pack, *, may_be_unsigned: bool, may_have_gaps: bool = False) -> OpenedPack:
+        """The nodes of a checked pack, one a seq unless it `may_have_gaps`.
+
+        Raises `ServerFault` for what cannot be or was not asked.
+        """
         nodes = self.decode(pack.nodes)
-        if len(nodes) != pack.to_seq - pack.from_seq + 1:
+        most = pack.to_seq - pack.from_seq + 1
+        if len(nodes) > most or not nodes or (len(nodes) < most and not may_have_gaps):
             raise broken("pack", f"{len(nodes)} nodes for {pack.from_seq}..{pack.to_seq}")
         opened = OpenedPack(nodes)
         if not opened.is_signed and not may_be_unsigned:

@@ -67,7 +67,7 @@ class SubscriptionChange:
         """Whole nodes that answer the change. Raises `ServerFault`."""
         if not self._is_acknowledged:
             raise broken("pack", "bodies before the subscribe-ack")
-        opened = self._opener.open(pack, may_be_unsigned=False)
+        opened = self._opener.open(pack, may_be_unsigned=False, may_have_gaps=True)
         if not opened.has_bodies:
             raise broken("pack", "a node without body in answer to a subscription")
         return BodiesFilled(

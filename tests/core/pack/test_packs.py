@@ -279,10 +279,21 @@ def test_a_body_that_is_not_the_one_of_its_hash_has_its_class(layout: Layout) ->
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_node_without_body_and_hash_breaks_the_pack(layout: Layout) -> None:
-    blocks = PackBlocks.parse(encode_pack([raw_node(None)], layout=layout))
+    whole = raw_node(b"\x90")
+    blocks = PackBlocks.parse(encode_pack([whole, raw_node(None)], layout=layout))
+    assert blocks.bodies is not None
     blocks.hashes = None
     with pytest.raises(Reject, match="without body and hash"):
         decode_pack(blocks.encode(), hasher())
+
+
+@pytest.mark.parametrize("layout", list(Layout))
+def test_a_pack_in_which_no_node_has_its_body_has_no_bodies_block(layout: Layout) -> None:
+    bare = [raw_node(None, clock=clock) for clock in range(40)]
+    pack = encode_pack(bare, layout=layout)
+    assert PackBlocks.parse(pack).bodies is None
+    assert decode_pack(pack, hasher()) == bare
+    assert decode_pack(encode_pack([], layout=layout), hasher()) == []
 
 
 def rows_pack(*prefixes: bytes) -> bytes:

@@ -26,16 +26,19 @@ def encode_pack(
     """Write ``nodes``, parents before children, all of one lineage.
 
     Without ``signatures`` or ``bodies`` that block is left out. A node that has no body goes by
-    its body hash. ``layout`` None chooses what is smaller, and rows for what columns cannot hold.
+    its body hash; when none has one there is no bodies block. ``layout`` None chooses what is smaller, and rows for what columns cannot hold.
 
     Raises ValueError when signatures are asked for and a node has none, and when columns are
     asked for and cannot hold the nodes.
     """
     signature_block = _signature_block(nodes) if signatures else None
     hash_block: bytes | None = None
-    if not bodies or _lacks_body(nodes):
-        hash_block = b"".join([node.body_hash for node in nodes])
     count = len(nodes)
+    lacking = _lacking_bodies(nodes)
+    if lacking and lacking == count:
+        bodies = False
+    if lacking or not bodies:
+        hash_block = b"".join([node.body_hash for node in nodes])
     if layout == Layout.COLUMNS or (layout is None and count >= COLUMNS_FROM_NODES):
         if _fit_columns(nodes):
             body_columns = _body_columns(nodes) if bodies else None
@@ -86,8 +89,12 @@ def _signature_block(nodes: Sequence[Node]) -> bytes:
     return b"".join(signatures)
 
 
-def _lacks_body(nodes: Sequence[Node]) -> bool:
-    return any(node.body is None for node in nodes)
+def _lacking_bodies(nodes: Sequence[Node]) -> int:
+    count = 0
+    for node in nodes:
+        if node.body is None:
+            count += 1
+    return count
 
 
 def _fit_columns(nodes: Sequence[Node]) -> bool:
