@@ -117,6 +117,7 @@ class NodeLog:
         if self.base is not None:
             self.base.begin_state(state)
         self.apply(state, lvs)
+        state.follow_on()
 
     def apply(self, state: State, lvs: Sequence[int]) -> None:
         """Take nodes of this log into ``state`` together; their parsed form is not kept."""

@@ -94,9 +94,9 @@ class Replica:
         self._nodes = self.log.nodes
         self._waiting = WaitingNodes() if waiting is None else waiting
         self._intake = Intake(self.graph, self._nodes, self._waiting)
-        self._state = State(self.graph)
+        self.objects = self._state = State(self.graph)
         self._leaves = StateHasher(self._state)
-        self._edits = OpenEdits(
+        self.edits = self._edits = OpenEdits(
             self.graph, self._state, None if identity is None else identity.public_key
         )
         self._writer = NodeWriter(

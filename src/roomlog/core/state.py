@@ -28,6 +28,7 @@ from roomlog.core.operation import (
 )
 from roomlog.core.patterns import KeySelection, PatternSet
 from roomlog.core.projection import KeyProjection
+from roomlog.core.text_followers import TextFollowers
 
 MAP: Final = 1
 COUNTER: Final = 2
@@ -82,6 +83,7 @@ class State:
         self.unknown_operations = 0
         self.unknown_by_key: dict[str, int] = {}
         self.readable: KeySelection | None = None
+        self.text_followers: TextFollowers | None = None
         self._tie_break = TieBreak(graph)
         self._changed: set[tuple[int, str]] = set()
         self._changed_texts: list[str] = []
@@ -97,6 +99,11 @@ class State:
         self.unknown_by_key.clear()
         self._changed.clear()
         self._changed_texts.clear()
+
+    def follow_on(self) -> None:
+        """Tell what follows a text that it may be another object now."""
+        if self.text_followers is not None:
+            self.text_followers.refresh(self)
 
     def adopt(self, lv: int, operations: Sequence[Operation]) -> None:
         """Take note that the node ``lv``, whose edits are applied already, is in the graph now."""
@@ -211,6 +218,8 @@ class State:
         if text is None:
             text = TextState(self._tie_break)
             self.texts[key] = text
+            if self.text_followers is not None:
+                self.text_followers.opened(key, text.document)
         if not text.changed:
             text.changed = True
             self._changed_texts.append(key)

@@ -79,7 +79,7 @@ def change_patterns(
     subscription = replica.subscription
     if before is None:
         old = subscription.patterns
-    elif len(replica) or subscription.takes_headers:
+    elif len(replica) or len(replica.waiting) or subscription.takes_headers:
         raise RoomlogError("before: only for a replica without nodes")
     else:
         old = pattern_set(before)
@@ -90,7 +90,7 @@ def change_patterns(
     flushed = replica.flush(now_ms)
     subscription.patterns = wanted
     is_held = old is None or (wanted is not None and set(wanted.patterns) <= set(old.patterns))
-    if not is_held and (len(replica) or before is not None):
+    if not is_held and (before is not None or len(replica) or len(replica.waiting)):
         subscription.before = old
     replica.read_only_keys(subscription.readable())
     return flushed
@@ -115,8 +115,9 @@ def complete_patterns(replica: "Replica") -> None:
 
 
 def missing_bodies(replica: "Replica") -> NodeIds:
-    """The ids of the nodes that are held without their body, in order of arrival."""
-    return [node.id for node in replica.nodes() if node.body is None]
+    """The ids of the nodes that are here without their body: first those of the history."""
+    missing = [node.id for node in replica.nodes() if node.body is None]
+    return missing + [node.id for node in replica.waiting if node.body is None]
 
 
 def drop_objects(state: State, readable: KeySelection) -> list[tuple[int, str]]:
@@ -136,6 +137,7 @@ def drop_objects(state: State, readable: KeySelection) -> list[tuple[int, str]]:
         dropped.append((TEXT, key))
     for key in _outside(state.unknown_by_key, readable):
         state.unknown_operations -= state.unknown_by_key.pop(key)
+    state.follow_on()
     return dropped
 
 

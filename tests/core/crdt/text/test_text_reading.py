@@ -11,6 +11,7 @@ from roomlog.core.crdt.text import TextDocument, TextEdit
 from tests.core.crdt.text.test_text_base import BasedRun
 from tests.core.crdt.text.text_runs import Feeder
 from tests.oracle.histories import TextHistory, arrival_order, random_graph, text_history
+from tests.oracle.naive_text import Character
 
 HISTORIES = int(os.environ.get("ROOMLOG_HISTORIES", "1200")) // 4
 
@@ -27,7 +28,7 @@ def histories(block: int, blocks: int) -> list[tuple[TextHistory, Random]]:
 def writers(document: TextDocument) -> list[int]:
     """The node of each visible character."""
     return [
-        document.node_at(piece.number + offset)
+        -1 if piece.number < 0 else document.node_span(piece.number + offset)[0]
         for piece in document.origins().pieces()
         for offset in range(piece.length)
     ]
@@ -171,3 +172,57 @@ def test_a_listener_hears_every_change_of_the_text_in_order(block: int) -> None:
             for piece in feeder.document.origins().pieces()
             for offset in range(piece.length)
         ]
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_the_text_of_an_earlier_version_is_found_character_by_character(block: int) -> None:
+    for history, random in histories(block, 4):
+        feeder = Feeder(history, random)
+        order = arrival_order(random, history.graph)
+        feeder.mixed(order)
+        version = history.graph.histories[random.choice(order)]
+        nodes = [feeder.handles[head] for head in history.graph.heads(version)]
+        now = history.naive.visible(frozenset(feeder.seen))
+        expected = [
+            now.index(character) if character in now else -1
+            for character in history.naive.visible(version)
+        ]
+        found: list[int] = []
+        for length, position in feeder.document.positions_of(nodes):
+            found.extend([-1] * length if position < 0 else range(position, position + length))
+        assert found == expected
+    assert TextDocument(lambda node: b"").positions_of([]) == []
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_segments_name_each_character_by_its_node_and_its_place_there(block: int) -> None:
+    for history, random in histories(block, 4):
+        feeder = Feeder(history, random)
+        feeder.mixed(arrival_order(random, history.graph))
+        written: dict[int, list[Character]] = {}
+        for character in history.naive.characters():
+            written.setdefault(character.node, []).append(character)
+        names = {
+            id(character): (feeder.handles[node], place, len(characters))
+            for node, characters in written.items()
+            for place, character in enumerate(in_order_of_writing(characters))
+        }
+        shown: list[tuple[int, int, int]] = []
+        for handle, place, total, length in feeder.document.segments():
+            assert length > 0
+            shown.extend((handle, place + offset, total) for offset in range(length))
+        visible = history.naive.visible(frozenset(feeder.seen))
+        assert shown == [names[id(character)] for character in visible]
+
+
+def in_order_of_writing(characters: list[Character]) -> list[Character]:
+    """Characters of one node as it inserted them; those of one edit chain to each other."""
+    ordered: list[Character] = []
+    waiting = list(characters)
+    while waiting:
+        edit = min(character.edit or (0, 0) for character in waiting)
+        of_edit = [character for character in waiting if character.edit == edit]
+        first = next(each for each in of_edit if each.left_origin not in of_edit)
+        ordered.append(first)
+        waiting.remove(first)
+    return ordered

@@ -10,7 +10,12 @@ from roomlog.core.crdt.text.history import DELETE, INSERT, NOTHING, Entry
 from roomlog.core.crdt.text.merging import MergeState, contains
 from roomlog.core.crdt.text.pieces import PieceList
 from roomlog.core.crdt.text.plan import mark_critical, walk_order
-from roomlog.core.crdt.text.reading import read_origins, read_position
+from roomlog.core.crdt.text.reading import (
+    read_origins,
+    read_position,
+    read_positions,
+    read_segments,
+)
 from roomlog.core.crdt.text.walker import Walker
 
 _PLANNED: Final = 4  # nodes from which on a plan is worth making
@@ -85,13 +90,11 @@ class TextDocument:
         """The newest node if it was written here and nothing has come since, else -1."""
         return self._open_node
 
-    def node_at(self, version: int) -> int:
-        """The node that inserted the character of a local version; -1 for those of the base."""
-        if version < 0:
-            return -1
+    def node_span(self, version: int) -> tuple[int, int, int]:
+        """The node of a local version that is not the base's; its first and last + 1 version."""
         if self._open_node >= 0 and version >= self._open_start:
-            return self._open_node
-        return self._state.history.node_at(version)
+            return self._open_node, self._open_start, self._state.history.next_version
+        return self._state.history.node_span(version)
 
     def origins(self) -> PieceList:
         """The visible characters, numbered by the local versions that inserted them.
@@ -99,6 +102,21 @@ class TextDocument:
         Those of a base are numbered -length .. -1. Replays the whole history.
         """
         return read_origins(self._state)
+
+    def segments(self) -> list[tuple[int, int, int, int]]:
+        """The visible characters by what inserted them, in text order; replays the history.
+
+        Each is (node, place of the first one among all that the node inserted, how many it
+        inserted, length). Characters of a base have the node -1 and their place in it.
+        """
+        return read_segments(self._state, self.node_span)
+
+    def positions_of(self, nodes: Sequence[int]) -> list[tuple[int, int]]:
+        """Where the text at `nodes` is now, as (length, position), -1 for what is gone.
+
+        Raises ValueError when a node is unknown. Replays what came after the version.
+        """
+        return read_positions(self._state, nodes)
 
     def position_since(self, nodes: Sequence[int], position: int, after: bool) -> int:
         """Where a place in the text at `nodes` is now: right after the character before it.

@@ -253,6 +253,13 @@ class TextHistory:
         run = self._version_runs[bisect_right(self._version_starts, version) - 1]
         return run.first + (version - run.start) // run.each
 
+    def node_span(self, version: int) -> tuple[int, int, int]:
+        """The node that a local version belongs to, and its first and last + 1 version."""
+        run = self._version_runs[bisect_right(self._version_starts, version) - 1]
+        index = (version - run.start) // run.each
+        start = run.start + index * run.each
+        return run.first + index, start, start + run.each
+
     def node_boundary(self, version: int) -> int:
         """The greatest end of a node's local versions that is not above `version`."""
         run = self._version_runs[bisect_right(self._version_starts, version) - 1]

@@ -4,7 +4,8 @@ Each is one walk of its own, from the newest version that will do, and leaves no
 walk under way uses the same operations, so it is given up first and begun anew when it is needed.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 
 from roomlog.core.crdt.text.edit import TextStats
 from roomlog.core.crdt.text.history import INSERT, NOTHING, Entry
@@ -70,21 +71,8 @@ def read_position(
         if position:
             raise IndexError(f"position {position} outside a text of length 0")
         return length if after else 0
-    state.drop_walker()
-    history = state.history
-    version = state.entries_of(nodes)
-    newest = max([entry.start for entry in version])
-    critical = state.critical
-    at = len(critical) - 1
-    while at >= 0 and critical[at].start > newest:
-        at -= 1
-    base = critical[at] if at >= 0 else None
-    length_there = 0 if base is None else base.length_after()
-    walker = Walker(history, state.tie_break, TextStats(), base, length_there)
-    order = walk_order(history.entries[history.index_at(walker.base_end - 1) + 1 :])
-    for entry in order:
-        walker.replay(entry)
-    walker.move(version)
+    order: list[Entry] = []
+    walker = _walk_from(state, nodes, order)
     tree = walker.tree
     length_there = walker.length()
     found = 0
@@ -106,6 +94,98 @@ def read_position(
     if not 0 <= position <= length_there:
         raise IndexError(f"position {position} outside a text of length {length_there}")
     return found
+
+
+def read_positions(state: MergeState, nodes: Sequence[int]) -> list[tuple[int, int]]:
+    """See `TextDocument.positions_of`."""
+    found: list[tuple[int, int]] = []
+    if not nodes:
+        return found
+    order: list[Entry] = []
+    walker = _walk_from(state, nodes, order)
+    position = 0
+    leaf = walker.tree.first
+    while True:
+        for span in leaf.spans:
+            if span.state == 1:
+                found.append((span.length, -1 if span.deleted else position))
+            if not span.deleted:
+                position += span.length
+        if leaf.following is leaf:
+            break
+        leaf = leaf.following
+    walker.take_apart()
+    _forget(order)
+    return found
+
+
+def read_segments(
+    state: MergeState, node_span: Callable[[int], tuple[int, int, int]]
+) -> list[tuple[int, int, int, int]]:
+    """See `TextDocument.segments`, and `node_span` of it."""
+    history = state.history
+    # Where insertions begin, and how many characters were inserted before each.
+    starts: list[int] = []
+    counts: list[int] = []
+    kinds: list[bool] = []
+    inserted = 0
+    for entry in history.entries:
+        at = entry.start
+        for op in entry.ops:
+            starts.append(at)
+            counts.append(inserted)
+            kinds.append(op.kind == INSERT)
+            at += op.length
+            if op.kind == INSERT:
+                inserted += op.length
+    starts.append(history.next_version)
+    counts.append(inserted)
+    kinds.append(False)
+    segments: list[tuple[int, int, int, int]] = []
+    base_length = 0
+    if history.base_node >= 0:
+        base_length = history.entries[0].ops[0].length_before
+    for piece in read_origins(state).pieces():
+        if piece.number < 0:
+            place = base_length + piece.number
+            segments.append((-1, place, base_length, piece.length))
+            continue
+        at = piece.number
+        stop = at + piece.length
+        while at < stop:
+            node, start, end = node_span(at)
+            size = min(stop, end) - at
+            first = _inserted_before(start, starts, counts, kinds)
+            place = _inserted_before(at, starts, counts, kinds) - first
+            total = _inserted_before(end, starts, counts, kinds) - first
+            segments.append((node, place, total, size))
+            at += size
+    return segments
+
+
+def _inserted_before(version: int, starts: list[int], counts: list[int], kinds: list[bool]) -> int:
+    at = bisect_right(starts, version) - 1
+    return counts[at] + (version - starts[at] if kinds[at] else 0)
+
+
+def _walk_from(state: MergeState, nodes: Sequence[int], order: list[Entry]) -> Walker:
+    """A walk that has seen everything and stands at `nodes`; fills in what it used."""
+    state.drop_walker()
+    history = state.history
+    version = state.entries_of(nodes)
+    newest = max([entry.start for entry in version])
+    critical = state.critical
+    at = len(critical) - 1
+    while at >= 0 and critical[at].start > newest:
+        at -= 1
+    base = critical[at] if at >= 0 else None
+    length = 0 if base is None else base.length_after()
+    walker = Walker(history, state.tie_break, TextStats(), base, length)
+    order.extend(walk_order(history.entries[history.index_at(walker.base_end - 1) + 1 :]))
+    for entry in order:
+        walker.replay(entry)
+    walker.move(version)
+    return walker
 
 
 def _forget(entries: list[Entry]) -> None:
