@@ -39,7 +39,6 @@ from roomlog.identity import Identity
 from roomlog.protocol import client_events as events
 from roomlog.protocol.client_session import ClientSession
 from roomlog.protocol.codec import Codec, server_frames
-from roomlog.protocol.held_log import HeldGraph
 from roomlog.protocol.messages import Cursor, Pack, Pending
 
 NODES = 1_000_000
@@ -55,11 +54,8 @@ class Held:
     """The client's log for the session: seqs where they are known, and the graph."""
 
     def __init__(self, log: LogOf, graph: Graph) -> None:
-        self._log = log
-        self._graph = HeldGraph(graph)
+        self.graph = graph
         self.id_at = log.id_at
-        self.ancestor = self._graph.ancestor
-        self.side_heads = self._graph.side_heads
 
 
 class Session(WebSocketClient):
