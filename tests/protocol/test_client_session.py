@@ -8,12 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomlog.core.node import CHANGE, Node, NodeHasher, make_node
-from roomlog.core.operation import CounterAdd, TextInsert
+from roomlog.core.node import CHANGE, Node, make_node
+from roomlog.core.operation import CounterAdd
 from roomlog.core.pack import encode_pack
 from roomlog.core.reject import RejectClass, RejectKind
-from roomlog.identity import Identity
-from roomlog.protocol.capabilities import own_offer
 from roomlog.protocol.client_events import (
     Acknowledged,
     CaughtUp,
@@ -22,7 +20,6 @@ from roomlog.protocol.client_events import (
     Draining,
     ErrorReceived,
     Fault,
-    Faulted,
     Ignored,
     Moved,
     Opened,
@@ -32,12 +29,9 @@ from roomlog.protocol.client_events import (
     WalkFound,
 )
 from roomlog.protocol.client_session import ClientSession, Phase
-from roomlog.protocol.codec import Codec, client_frames, encode
+from roomlog.protocol.codec import Codec, encode
 from roomlog.protocol.handshake import (
     check_hello_proof,
-    sign_welcome,
-    transcript,
-    welcome_payload,
 )
 from roomlog.protocol.limits import DEFAULT_LIMITS, SessionLimits
 from roomlog.protocol.log_reader import MOST_RESTARTS
@@ -49,7 +43,6 @@ from roomlog.protocol.messages import (
     Deprecation,
     Drain,
     Error,
-    Hello,
     Message,
     Notice,
     Pack,
@@ -59,161 +52,23 @@ from roomlog.protocol.messages import (
     Pong,
     PushPack,
     RejectedNode,
-    Request,
     RequestEnd,
     Software,
-    Welcome,
 )
 from roomlog.protocol.messages import Moved as MovedNotice
 from roomlog.protocol.push_queue import MAX_PACKS_IN_FLIGHT
 from roomlog.protocol.reading_position import MAX_STRETCHES
-
-ADA = Identity.from_seed(b"a" * 32)
-SERVER = Identity.from_seed(b"s" * 32)
-ORIGIN = "wss://rooms.example"
-LINEAGE = b"L" * 32
-EPOCH = b"E" * 16
-HASHER = NodeHasher(LINEAGE)
-
-
-def chain(count: int, *, text: str = "x") -> list[Node]:
-    nodes: list[Node] = []
-    for index in range(count):
-        parents = [nodes[-1].id] if nodes else []
-        operation = TextInsert("t", 0, text)
-        nodes.append(make_node(HASHER, ADA, CHANGE, index + 1, parents, [operation]))
-    return nodes
-
-
-class Wire:
-    """A session and the server's side of its frames."""
-
-    def __init__(
-        self,
-        *,
-        signer: Identity | None = ADA,
-        codec: Codec = Codec.MSGPACK,
-        limits: SessionLimits = DEFAULT_LIMITS,
-        pinned_key: bytes | None = None,
-        lineage: bytes | None = None,
-        cursor: Cursor | None = None,
-        frontier: Sequence[bytes] = (),
-        pending: Pending | None = None,
-    ) -> None:
-        self.codec = codec
-        self.signer = signer
-        self.session = ClientSession(
-            room_id="demo",
-            origin=ORIGIN,
-            nonce=b"c" * 32,
-            signer=signer,
-            codec=codec,
-            limits=limits,
-            pinned_key=pinned_key,
-            lineage=lineage,
-            cursor=cursor,
-            frontier=frontier,
-            pending=pending,
-            label="desk" if signer else "",
-        )
-        self._read = client_frames(codec).read
-
-    def give(self, message: Message) -> list[ClientEvent]:
-        return self.session.receive(encode(self.codec, message))
-
-    def sent(self) -> list[Message]:
-        return [self._read(frame) for frame in self.session.take_frames()]
-
-    def challenge(self) -> Hello:
-        assert self.give(
-            Challenge(
-                nonce=b"s" * 32,
-                server_pubkey=SERVER.public_key,
-                protos=[1],
-                server=Software(name="test", version="2"),
-            )
-        ) == []  # fmt: skip
-        (hello,) = self.sent()
-        assert isinstance(hello, Hello)
-        return hello
-
-    def transcript(self, origin: str = ORIGIN) -> bytes:
-        return transcript(
-            server_nonce=b"s" * 32,
-            client_nonce=b"c" * 32,
-            origin=origin,
-            room_id="demo",
-            subprotocol=self.codec.subprotocol,
-            server_key=SERVER.public_key,
-            client_key=self.signer.public_key if self.signer else b"",
-            label="desk" if self.signer else "",
-            token="",
-        )
-
-    def welcome_message(
-        self,
-        *,
-        seq: int = 0,
-        catch_up: str = "cursor",
-        origin: str = ORIGIN,
-        credit: tuple[int, int] = (4096, 1 << 23),
-        **fields: object,
-    ) -> Welcome:
-        lineage = fields.get("lineage", LINEAGE)
-        frontier = fields.get("frontier", [])
-        assert isinstance(lineage, bytes)
-        assert isinstance(frontier, list)
-        payload = welcome_payload(
-            self.transcript(origin), lineage=lineage, epoch=EPOCH, seq=seq, frontier=frontier
-        )
-        values: dict[str, object] = {
-            "proto": 1,
-            "room": "demo",
-            "lineage": lineage,
-            "epoch": EPOCH,
-            "seq": seq,
-            "frontier": frontier,
-            "caps": own_offer(),
-            "limits": {},
-            "credit": CreditTotals(nodes=credit[0], bytes=credit[1]),
-            "session": "s1",
-            "catch_up": catch_up,
-            "signature": sign_welcome(SERVER, payload),
-        }
-        return Welcome(**{**values, **fields})  # type: ignore[arg-type]
-
-    def open(
-        self, *, seq: int = 0, catch_up: str = "cursor", credit: tuple[int, int] = (4096, 1 << 23)
-    ) -> Opened:
-        self.challenge()
-        (opened,) = self.give(self.welcome_message(seq=seq, catch_up=catch_up, credit=credit))
-        assert isinstance(opened, Opened)
-        return opened
-
-    def pack(
-        self, content: Sequence[Node], first: int, ref: str | None = None, **fields: object
-    ) -> list[ClientEvent]:
-        values: dict[str, object] = {
-            "ref": ref,
-            "lineage": LINEAGE,
-            "nodes": encode_pack(content),
-            "from_seq": first,
-            "to_seq": first + len(content) - 1,
-        }
-        return self.give(Pack(**{**values, **fields}))  # type: ignore[arg-type]
-
-    def request(self) -> Request:
-        (request,) = self.sent()
-        assert isinstance(request, Request)
-        return request
-
-
-def only_fault(events: list[ClientEvent], fault: Fault = Fault.PROTOCOL) -> Faulted:
-    event = events[-1]
-    assert isinstance(event, Faulted)
-    assert event.fault is fault
-    return event
-
+from tests.protocol.client_wire import (
+    ADA,
+    EPOCH,
+    HASHER,
+    LINEAGE,
+    ORIGIN,
+    SERVER,
+    Wire,
+    chain,
+    only_fault,
+)
 
 # handshake
 

@@ -246,7 +246,7 @@ class LogReader:
         )
         return [received]
 
-    def _ask_again(self, next_seq: int) -> None:
+    def _ask_again(self, next_seq: int, from_seq: int | None = None) -> None:
         """Something was left out between the position and `next_seq`: read from there again."""
         if self._restart_seq != self.position.seq:
             self._restart_seq = self.position.seq
@@ -254,7 +254,7 @@ class LogReader:
         self._restarts += 1
         if self._restarts > MOST_RESTARTS:
             raise broken("pack", f"at {next_seq}, but nothing follows {self.position.seq}")
-        self._ask_after(self.position.seq)
+        self._ask_after(self.position.seq if from_seq is None else from_seq)
 
     def take_chunk(self, chunk: Snapshot) -> list[ClientEvent]:
         """A chunk of the snapshot asked for. Raises `ServerFault`."""
@@ -284,6 +284,10 @@ class LogReader:
             raise broken("request-end", "before the snapshot was there")
         if end.seq > self.position.seq:
             self._ask_again(end.seq)
+            return []
+        if self.position.seq > 0 and self.position.id is None:
+            # Reading the last node again names it.
+            self._ask_again(end.seq, from_seq=self.position.seq - 1)
             return []
         return self._go_live()
 
