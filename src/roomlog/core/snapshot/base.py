@@ -9,6 +9,7 @@ other rules. What is accepted above has all of it in its history.
 from collections.abc import Sequence
 from typing import Final, final
 
+from roomlog.core.collector import pause_collector, resume_collector
 from roomlog.core.crdt.list import ListItem
 from roomlog.core.crdt.map import BLOB, VALUE, BlobReference
 from roomlog.core.errors import HistoryMissingError
@@ -64,7 +65,13 @@ class SnapshotBase:
 
     def begin_state(self, state: State) -> None:
         """Fill an empty state over a graph that `begin_graph` filled. Nothing counts as changed."""
-        lv = self.lv
+        was_running = pause_collector()
+        try:
+            self._fill(state, self.lv)
+        finally:
+            resume_collector(was_running)
+
+    def _fill(self, state: State, lv: int) -> None:
         content = self.opened.state
         state.unknown_operations = content.unknown_operations
         for key, value in content.maps:
@@ -87,11 +94,15 @@ class SnapshotBase:
     def keys(self) -> set[tuple[int, str]]:
         """The (kind, key) pairs of everything in the snapshot."""
         content = self.opened.state
-        keys = {(MAP, key) for key, _ in content.maps}
-        keys.update([(COUNTER, key) for key, _ in content.counters])
-        keys.update([(LIST, key) for key, _ in content.lists])
-        keys.update([(TEXT, key) for key, _ in content.texts])
-        return keys
+        was_running = pause_collector()
+        try:
+            keys = {(MAP, key) for key, _ in content.maps}
+            keys.update([(COUNTER, key) for key, _ in content.counters])
+            keys.update([(LIST, key) for key, _ in content.lists])
+            keys.update([(TEXT, key) for key, _ in content.texts])
+            return keys
+        finally:
+            resume_collector(was_running)
 
     def text(self, key: str) -> tuple[int, str] | None:
         """The text of ``key`` and the local version that wrote it, None when there is none."""

@@ -109,19 +109,23 @@ def _is_named_by_all(shape: _Shape, index: int, children: list[int] | None) -> b
 class CriticalPlace:
     """One place of a growing graph, and whether it is critical still.
 
-    ``seq`` is from 1 to the length of the graph. Once uncritical, it is so for good.
+    ``seq`` is from 1 to the length of the graph. Once uncritical, it is so for good. Who has found
+    out elsewhere that it is critical among the first ``looked_at`` nodes says so with its
+    ``heads``, and nothing of these nodes is looked at again.
     """
 
     __slots__ = ("_graph", "_heads", "_is_critical", "_looked_at", "seq")
 
-    def __init__(self, graph: Graph, seq: int) -> None:
+    def __init__(
+        self, graph: Graph, seq: int, heads: Sequence[int] | None = None, looked_at: int = 0
+    ) -> None:
         if not 1 <= seq <= len(graph):
             raise ValueError(f"seq {seq} is outside of 1..{len(graph)}")
         self.seq = seq
         self._graph = graph
-        self._heads = _heads_below(graph, seq)
+        self._heads = _heads_below(graph, seq) if heads is None else set(heads)
         self._is_critical = len(self._heads) <= MAX_HEADS
-        self._looked_at = seq
+        self._looked_at = max(seq, looked_at)
 
     @property
     def heads(self) -> list[int]:

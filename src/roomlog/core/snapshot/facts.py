@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final, final
 
+from roomlog.core.collector import pause_collector, resume_collector
 from roomlog.core.hashing import HASH_BYTES, hash_bytes
 from roomlog.core.node import MAX_PARENTS, Node, NodeHasher, check_node, check_signature
 from roomlog.core.pack import decode_pack, encode_pack
@@ -128,12 +129,21 @@ def check_snapshot(  # noqa: PLR0917 - the fields of the message, in its order
         check_signature(node)
     if hash_bytes(data) != digest:
         raise _invalid("digest", "not that of the data")
+    was_running = pause_collector()
+    try:
+        return _open(facts, frontier, data)
+    finally:
+        resume_collector(was_running)
+
+
+def _open(facts: SnapshotFacts, frontier: list[Node], data: bytes) -> OpenedSnapshot:
+    """The snapshot of these facts, all signatures of which hold."""
     state = decode_state(data)
     # A node's clock is greater than its parents', so the greatest is a head's.
     if state.clock != max([node.clock for node in frontier]):
         raise _invalid("data", "its clock is not the greatest of the heads")
     leaves = leaves_of(state)
-    if hash_leaves(leaves) != state_hash:
+    if hash_leaves(leaves) != facts.state_hash:
         raise _invalid("state_hash", "not that of the state")
     return OpenedSnapshot(facts, frontier, state, leaves)
 
