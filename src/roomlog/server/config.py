@@ -165,6 +165,36 @@ CONFIG_KEYS: Final[tuple[ConfigKey, ...]] = (
     ConfigKey(
         "drain_spread_ms", ValueKind.COUNT, 5_000, "ms", "spread of that wait over the clients"
     ),
+    ConfigKey(
+        "snapshot_every_nodes",
+        ValueKind.COUNT,
+        10_000,
+        "nodes",
+        "how much a log grows until its next snapshot; 0 takes none",
+    ),
+    ConfigKey(
+        "snapshot_every_ms",
+        ValueKind.COUNT,
+        600_000,
+        "ms",
+        "how long a log that grows more slowly waits for its next snapshot",
+        least=1,
+    ),
+    ConfigKey(
+        "snapshot_margin_nodes",
+        ValueKind.COUNT,
+        64,
+        "nodes",
+        "how far below the head of the log a snapshot is taken",
+    ),
+    ConfigKey(
+        "snapshot_worth_nodes",
+        ValueKind.COUNT,
+        1_000,
+        "nodes",
+        "least log that a snapshot stands for",
+        least=1,
+    ),
     ConfigKey("tick_ms", ValueKind.COUNT, 1_000, "ms", "how often the server looks around", 1),
     _limit("frame_bytes", "bytes", "longest MessagePack frame", LEAST_FRAME_BYTES),
     _limit("frame_json_bytes", "bytes", "longest JSON frame", LEAST_FRAME_BYTES * 3 // 2),
@@ -220,6 +250,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     drain_deadline_ms: int = 10_000
     drain_retry_after_ms: int = 1_000
     drain_spread_ms: int = 5_000
+    snapshot_every_nodes: int = 10_000
+    snapshot_every_ms: int = 600_000
+    snapshot_margin_nodes: int = 64
+    snapshot_worth_nodes: int = 1_000
     tick_ms: int = 1_000
     limits: SessionLimits = DEFAULT_LIMITS
     sources: dict[str, str] = {}

@@ -20,8 +20,10 @@ from roomlog.protocol.effects import (
     ReadAfter,
     ReadBefore,
     ReadBodies,
+    ReadHash,
     ReadMissing,
     ReadNodes,
+    ReadSnapshot,
     Send,
     ServerEffect,
     ShowPresence,
@@ -34,6 +36,7 @@ from roomlog.server.company import WELCOME_PEERS, Member
 from roomlog.server.feeder import Feeder
 from roomlog.server.reader import Reader, opcode_of
 from roomlog.server.room import RETRY_AFTER_MS, Room
+from roomlog.server.snapshots import SnapshotAnswer
 from roomlog.server.websocket_frame import CLOSE, PING, PONG, server_frame
 
 if TYPE_CHECKING:
@@ -253,6 +256,32 @@ class Connection:
         self.flush()
         self._feeder.subscribe(effect)
 
+    def _read_snapshot(self, effect: ReadSnapshot) -> None:
+        self.flush()
+        room = self.room
+        assert room is not None
+        snapshot = room.snapshots.offered(room.snapshot_policy)
+        # The session has asked the room in the same turn.
+        assert snapshot is not None
+        answer = SnapshotAnswer(effect, snapshot, self.session.pack_bytes_limit)
+        self._feeder.move_back(effect, snapshot.seq, answer)
+
+    def _read_hash(self, effect: ReadHash) -> None:
+        self.flush()
+        assert self.room is not None
+        self.hub.state_hashes.begin(self, self.room, effect)
+
+    def hash_found(
+        self, read: ReadHash, frontier: list[bytes], digest: str, coverage: dict[str, object]
+    ) -> None:
+        """The state hash that `read` asks for."""
+        self.perform(self.session.state_hash(read, frontier, digest, coverage))
+        self._do(self.session.request_done(read, self._feeder.position()))
+
+    def hash_failed(self, read: ReadHash, reject: Reject) -> None:
+        """The state hash that `read` asks for cannot be had."""
+        self._do(self.session.request_failed(read, reject))
+
     def _answer(self, effect: Read) -> None:
         self.flush()
         self._feeder.answer(_ANSWERS[type(effect)](effect, self.hub.monotonic()))
@@ -392,6 +421,8 @@ _PERFORM: Final[dict[type, Callable[[Connection, Any], None]]] = {
     OpenRoom: Connection._begin_opening,
     Admit: Connection._admit,
     ReadAfter: Connection._read_after,
+    ReadSnapshot: Connection._read_snapshot,
+    ReadHash: Connection._read_hash,
     ReadBodies: Connection._read_bodies,
     ShowPresence: Connection._show_presence,
     DeliverSignal: Connection._deliver_signal,

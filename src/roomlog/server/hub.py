@@ -28,11 +28,15 @@ from roomlog.server.reconcile import Reconciler
 from roomlog.server.registry import RoomRegistry
 from roomlog.server.room import RETRY_AFTER_MS, Room
 from roomlog.server.signature_turns import SignatureTurns
+from roomlog.server.snapshots import SnapshotKeeper, SnapshotPolicy
+from roomlog.server.state_hashes import StateHashes
 from roomlog.server.store_reader import StoreReader
 from roomlog.server.submission import Submitter
+from roomlog.server.workers import Worker
 from roomlog.store.committer import Committer, Outcomes
 from roomlog.store.errors import StoreError
 from roomlog.store.interface import LINEAGE_BYTES, AppendStatus, NewRoom, NodeStore, StoredRoom
+from roomlog.store.sqlite import SqliteStore
 
 OWN_CLIENT_NAME: Final = "roomlog"
 SESSION_ID_BYTES: Final = 9
@@ -103,6 +107,31 @@ class Hub:
             monotonic=self.monotonic,
             wall_ms=self.wall_ms,
         )
+        self.worker = Worker(
+            store,
+            str(store.path) if isinstance(store, SqliteStore) else "",
+            self.store_reader,
+            monotonic=self.monotonic,
+        )
+        self.snapshot_policy = SnapshotPolicy(
+            every_nodes=config.snapshot_every_nodes,
+            every_seconds=config.snapshot_every_ms / 1000,
+            margin_nodes=config.snapshot_margin_nodes,
+            worth_nodes=config.snapshot_worth_nodes,
+        )
+        self.snapshots = SnapshotKeeper(
+            store,
+            self.committer,
+            self.worker,
+            policy=self.snapshot_policy,
+            signer=signer,
+            metrics=metrics,
+            log=log,
+            resident=self.registry.rooms.get,
+            monotonic=self.monotonic,
+            wall_ms=self.wall_ms,
+        )
+        self.state_hashes = StateHashes(self.worker, server_key=signer.public_key, log=log)
 
     # time
 
@@ -281,6 +310,7 @@ class Hub:
             signature_turns=self._signature_turns,
             signer=self._signer,
             limits=self.config.limits,
+            snapshot_policy=self.snapshot_policy,
             metrics=self.metrics,
             reader_buffer_bytes=self.config.reader_buffer_bytes,
             wall_ms=self.wall_ms,
@@ -360,6 +390,8 @@ class Hub:
             if number % TICK_SLICE == 0:
                 yield
         self.registry.evict_idle(self.config.idle_eviction_ms / 1000)
+        if not self.is_draining:
+            self.snapshots.tick(self.registry.rooms.values())
 
     async def drain(self, deadline: float) -> None:
         """Send everybody away, with what they pushed acknowledged, until `deadline` (monotonic)."""
@@ -378,6 +410,9 @@ class Hub:
     async def close(self, deadline: float) -> bool:
         """Write what is queued and let go of the threads; whether that was done in time."""
         self._signature_turns.close()
+        await self.snapshots.close()
+        await self.state_hashes.close()
+        await self.worker.close()
         closing = asyncio.get_running_loop().run_in_executor(None, self.committer.close)
         try:
             await asyncio.wait_for(asyncio.shield(closing), max(0.1, deadline - self.monotonic()))

@@ -69,6 +69,9 @@ METRICS: Final[tuple[MetricRow, ...]] = (
     ),
     MetricRow("lost_logs_total", "counter", "logs found to be lost: their epoch was renewed"),
     MetricRow("nodes_reinstated_total", "counter", "nodes of others taken in reconcile windows"),
+    MetricRow("snapshots_total", "counter", "tries to take a snapshot", ("outcome",)),
+    MetricRow("snapshot_seconds", "histogram", "taking a snapshot, in all", (), _SECONDS),
+    MetricRow("snapshot_bytes_total", "counter", "bytes of the states of snapshots taken"),
     MetricRow("merges_signed_total", "counter", "merge nodes signed by the server"),
     MetricRow("schema_version", "gauge", "schema version of the store"),
     MetricRow("schema_compat_version", "gauge", "oldest code schema that may open the store"),
@@ -115,6 +118,9 @@ class Metrics:
         self.clock_ahead_seconds = self._histogram("clock_ahead_seconds")
         self.lost_logs_total = self._counter("lost_logs_total")
         self.nodes_reinstated_total = self._counter("nodes_reinstated_total")
+        self.snapshots_total = self._counter("snapshots_total")
+        self.snapshot_seconds = self._histogram("snapshot_seconds")
+        self.snapshot_bytes_total = self._counter("snapshot_bytes_total")
         self.merges_signed_total = self._counter("merges_signed_total")
         self.schema_version = self._gauge("schema_version")
         self.schema_compat_version = self._gauge("schema_compat_version")

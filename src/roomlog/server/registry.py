@@ -12,6 +12,7 @@ from roomlog.server.history import load_graph
 from roomlog.server.metrics import Metrics
 from roomlog.server.reconcile import Reconciler, load_windows
 from roomlog.server.room import RETRY_AFTER_MS, Room
+from roomlog.server.snapshots import RoomSnapshots, load_snapshots
 from roomlog.server.store_reader import StoreReader
 from roomlog.store.committer import Committer
 from roomlog.store.errors import RoomExists, StoreCorrupt, StoreError, StoreUnavailable
@@ -103,16 +104,23 @@ class RoomRegistry:
             windows = await self._reader.read(
                 "load_index", load_windows, self._reader.store, stored, self._wall_ms()
             )
+            snapshots = await self._load_snapshots(stored, graph)
         except StoreError:
             self._metrics.store_errors_total.labels("open").inc()
             self._committer.try_again()
             raise
         room = self._make_room(stored, graph)
         room.windows = windows
+        room.snapshots = snapshots
         self.rooms[room_id] = room
         self._metrics.rooms_resident.set(len(self.rooms))
         self._metrics.room_open_seconds.observe(self._monotonic() - started)
         return room
+
+    async def _load_snapshots(self, stored: StoredRoom, graph: Graph) -> RoomSnapshots:
+        return await self._reader.read(
+            "load_index", load_snapshots, self._reader.store, stored, graph, self._monotonic()
+        )
 
     async def _create(self, room_id: str) -> StoredRoom:
         try:
@@ -143,11 +151,13 @@ class RoomRegistry:
                 raise StoreCorrupt(room.room_id, "the log is not the one it was")
             if len(graph) < room.head_seq:
                 raise StoreCorrupt(room.room_id, "committed nodes are gone")
+            snapshots = await self._load_snapshots(stored, graph)
         except StoreError as error:
             self._metrics.store_errors_total.labels("reload").inc()
             self.drop(room)
             self._on_lost(room, error)
         else:
+            room.snapshots = snapshots
             room.reloaded(graph)
 
     def drop(self, room: Room) -> None:

@@ -32,6 +32,7 @@ from roomlog.server.reader import Reader, Readers
 from roomlog.server.reconcile import RoomWindows
 from roomlog.server.resend_window import ResendWindow
 from roomlog.server.signature_turns import AT_ONCE, CheckedSignatures, SignatureTurns
+from roomlog.server.snapshots import DEFAULT_POLICY, RoomSnapshots, SnapshotPolicy
 from roomlog.server.submission import MergeSubmitter, Submission, Submitter
 from roomlog.store.committer import Committer
 from roomlog.store.errors import QueueFull, StoreUnavailable
@@ -72,6 +73,7 @@ class Room:
         wall_ms: Callable[[], int],
         monotonic: Callable[[], float],
         on_ambiguous: Callable[[Room], None],
+        snapshot_policy: SnapshotPolicy = DEFAULT_POLICY,
     ) -> None:
         self.stored = stored
         self.graph = graph
@@ -80,6 +82,8 @@ class Room:
         self.company = Company(metrics)
         self.last_used = monotonic()
         self.windows = RoomWindows()
+        self.snapshots = RoomSnapshots(graph, now=monotonic())
+        self.snapshot_policy = snapshot_policy
         self.is_renewing = False
         """Whether the room is about to get another epoch: nothing more is taken under this one."""
         self.resend_window = ResendWindow(limits.resend_window_ms)
@@ -143,7 +147,8 @@ class Room:
     @property
     def snapshot_seq(self) -> int:
         """The seq of a snapshot that may be offered, 0 when there is none."""
-        return 0
+        offered = self.snapshots.offered(self.snapshot_policy)
+        return 0 if offered is None else offered.seq
 
     def missing_of(self, known_epoch: bytes | None) -> After | None:
         """The lost log whose nodes are taken from anybody at present, after which seq."""

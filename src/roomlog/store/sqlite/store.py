@@ -137,6 +137,11 @@ class SqliteStore:
         return True
 
     @property
+    def path(self) -> Path:
+        """The store's directory."""
+        return self._directory.path
+
+    @property
     def key_path(self) -> Path:
         """Where the server's identity file belongs."""
         return self._directory.key
