@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roomlog.core.pack import encode_pack
+from roomlog.server.history import Page
+from roomlog.server.old_pages import OldPages, Stretch
 from roomlog.server.resend_window import ResendWindow, admitted_before
 from roomlog.server.service import Service
 from roomlog.store.interface import Append, NewRoom, NodeStore, StoredRoom
@@ -167,3 +169,53 @@ async def test_the_window_moves_with_time_and_never_beyond_the_head(start: Start
     assert await through(450) == 105
     assert await through(10_000, head=10) == 10
     assert await ResendWindow(0).old_through(reader, stored, 300, 0) == 300
+
+
+async def test_old_pages_are_read_from_the_store_once(start: Start, enter: Join) -> None:
+    service = await start(resend_window_ms=0)
+    writer = await enter(service)
+    await push_many(writer, 300)
+    store, asked = service.hub.store, 0
+    read_log = store.read_log
+
+    def counted(*arguments: object) -> object:
+        nonlocal asked
+        asked += 1
+        return read_log(*arguments)  # type: ignore[arg-type]
+
+    store.read_log = counted  # type: ignore[assignment, method-assign]
+    seen: list[list[bytes]] = []
+    for kind in ("after", "before"):
+        for turn in range(3):
+            asked = 0
+            reader = await enter(service, hello=UNSIGNED)
+            place = {"epoch": reader.welcome["epoch"], "seq": 0 if kind == "after" else 301}
+            await reader.catch_up(**{kind: place}, signatures=False, page=100 if turn else 1_000)
+            assert bool(asked) is (turn < 2), (kind, turn)
+            seen.append([pack["nodes"] for pack in reader.packs])
+            if kind == "after":
+                assert seqs(reader) == list(range(1, 301))
+            # With signatures nothing of it is used.
+            asked = 0
+            await reader.catch_up(before={"epoch": reader.welcome["epoch"], "seq": 301})
+            assert asked
+            assert signed_seqs(reader)
+    assert seen[1] == seen[2]
+    assert seen[4] == seen[5]
+
+
+def test_kept_pages_are_bounded_and_the_longest_unused_go() -> None:
+    pages = OldPages(most_bytes=100)
+
+    def stretch(number: int) -> Stretch:
+        return Stretch("room", bytes(16), number, 0, 1_000, 1_000)
+
+    for number in range(4):
+        pages.keep(stretch(number), [Page(number, number, bytes(25))])
+    assert pages.find(stretch(0)) is not None
+    pages.keep(stretch(4), [Page(4, 4, bytes(30))])
+    assert [number for number in range(5) if pages.find(stretch(number))] == [0, 3, 4]
+    pages.keep(stretch(4), [Page(4, 4, bytes(10))])
+    assert pages.size_bytes == 60
+    pages.keep(stretch(5), [Page(5, 5, bytes(200))])
+    assert pages.size_bytes == 0

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, final
 
 from roomlog.protocol.effects import Read, ReadBefore, ReadMissing, ReadNodes
+from roomlog.server.history import Page
+from roomlog.server.old_pages import Stretch
+from roomlog.server.reader import Reader
 from roomlog.server.room import Room
 from roomlog.server.subscriptions import read_subscribed_ranges
 
@@ -67,17 +70,7 @@ class NodesAnswer:
             return True
         read = self._read
         if self._ranges:
-            pages, self._ranges = await hub.store_reader.read(
-                "read_ranges",
-                read_subscribed_ranges,
-                hub.store,
-                room.stored,
-                self._ranges,
-                reader.patterns,
-                max_nodes=read.page_nodes,
-                max_bytes=feeder.page_bytes(reader),
-                unsigned_through=await feeder.unsigned_through(read),
-            )
+            pages = await self._next_pages(feeder, room, reader)
             if feeder.is_stopped:
                 return True
             feeder.send_pages(read, pages)
@@ -88,6 +81,35 @@ class NodesAnswer:
             # Searching held up everybody: this session's next one waits in proportion.
             await asyncio.sleep(self._search_seconds * REST_PER_SEARCH)
         return True
+
+    async def _next_pages(self, feeder: Feeder, room: Room, reader: Reader) -> list[Page]:
+        """The first of what is left to send, which is then left no more."""
+        read, ranges = self._read, self._ranges
+        max_bytes = feeder.page_bytes(reader)
+        unsigned_through = await feeder.unsigned_through(read)
+        first, last = ranges[0]
+        store_reader = feeder.connection.hub.store_reader
+        stretch = Stretch(room.room_id, room.epoch, first, last, read.page_nodes, max_bytes)
+        is_old = len(ranges) == 1 and reader.patterns is None and unsigned_through >= first
+        kept = store_reader.old_pages.find(stretch) if is_old else None
+        if kept is not None:
+            reached = kept[-1].to_seq
+            self._ranges = [(reached + 1, last)] if reached < last else []
+            return kept
+        pages, self._ranges = await store_reader.read(
+            "read_ranges",
+            read_subscribed_ranges,
+            store_reader.store,
+            room.stored,
+            ranges,
+            reader.patterns,
+            max_nodes=read.page_nodes,
+            max_bytes=max_bytes,
+            unsigned_through=unsigned_through,
+        )
+        if is_old and pages and pages[-1].to_seq <= unsigned_through:
+            store_reader.old_pages.keep(stretch, pages)
+        return pages
 
 
 def answer_missing(read: ReadMissing, now: float) -> Answer:

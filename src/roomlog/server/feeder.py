@@ -19,6 +19,7 @@ from roomlog.protocol.effects import Read, ReadAfter, ReadBodies, ReadSnapshot
 from roomlog.protocol.requests import DEFAULT_PAGE_NODES
 from roomlog.server.answers import Answer, signatures_wanted
 from roomlog.server.history import Page, join_pages
+from roomlog.server.old_pages import Stretch
 from roomlog.server.reader import Reader, pack_frames
 from roomlog.server.room import RETRY_AFTER_MS, Room
 from roomlog.server.subscriptions import (
@@ -218,18 +219,27 @@ class Feeder:
         if self.is_stopped or (not is_bulk and self._feed_from_memory(room, reader)):
             return
         position, patterns = reader.position, reader.patterns
-        pages = await self.connection.hub.store_reader.read(
-            "read_log",
-            read_subscribed_pages,
-            self.connection.hub.store,
-            room.stored,
-            position,
-            room.head_seq,
-            patterns,
-            max_nodes=DEFAULT_PAGE_NODES if after is None else after.page_nodes,
-            max_bytes=self.page_bytes(reader),
-            unsigned_through=unsigned_through,
-        )
+        max_nodes = DEFAULT_PAGE_NODES if after is None else after.page_nodes
+        max_bytes = self.page_bytes(reader)
+        old_pages = self.connection.hub.store_reader.old_pages
+        stretch = Stretch(room.room_id, room.epoch, position + 1, 0, max_nodes, max_bytes)
+        is_old = patterns is None and unsigned_through > position
+        pages = old_pages.find(stretch) if is_old else None
+        if pages is None:
+            pages = await self.connection.hub.store_reader.read(
+                "read_log",
+                read_subscribed_pages,
+                self.connection.hub.store,
+                room.stored,
+                position,
+                room.head_seq,
+                patterns,
+                max_nodes=max_nodes,
+                max_bytes=max_bytes,
+                unsigned_through=unsigned_through,
+            )
+            if is_old and pages and pages[-1].to_seq <= unsigned_through:
+                old_pages.keep(stretch, pages)
         if self.is_stopped or reader.is_live or reader.position != position:
             return
         if reader.patterns != patterns:

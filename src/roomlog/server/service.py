@@ -7,6 +7,7 @@ import gc
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,9 @@ from roomlog.store.memory import MemoryStore
 from roomlog.store.sqlite import SqliteStore
 
 STORE_ID_BYTES: Final = 16
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread that reads the store may keep the loop waiting for the interpreter; each takes
+its turn at every wait for a socket, so Python's own 5 ms would add up."""
 COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
 STORE_SHARE_OF_DRAIN: Final = 0.2
 """What of the drain's deadline is kept for the store."""
@@ -214,6 +218,7 @@ def run(config: ServerConfig, on_start: Callable[[Service], None] | None = None)
 
     `on_start` is called when the server listens. Raises what `Service.start` raises.
     """
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config, on_start))
 

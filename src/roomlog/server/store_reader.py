@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar, final
 
 from roomlog.server.metrics import Metrics
+from roomlog.server.old_pages import OldPages
 from roomlog.store.interface import NodeStore
 
 Arguments = ParamSpec("Arguments")
@@ -22,6 +23,7 @@ class StoreReader:
 
     def __init__(self, store: NodeStore, metrics: Metrics, monotonic: Callable[[], float]) -> None:
         self.store = store
+        self.old_pages = OldPages()
         self._metrics = metrics
         self._monotonic = monotonic
         self._loading = ThreadPoolExecutor(1, "roomlog-loader")
