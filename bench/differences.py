@@ -38,8 +38,8 @@ from roomlog.core.pack import encode_pack
 from roomlog.identity import Identity
 from roomlog.protocol import client_events as events
 from roomlog.protocol.client_session import ClientSession
-from roomlog.protocol.codec import Codec, server_frames
-from roomlog.protocol.messages import Cursor, Pack, Pending
+from roomlog.protocol.codec import Codec, client_frames, server_frames
+from roomlog.protocol.messages import Cursor, Pack, Pending, Request
 
 NODES = 1_000_000
 DIFFERENCES = (0, 1, 10, 100, 1_000, 10_000, 100_000)
@@ -67,13 +67,14 @@ class Session(WebSocketClient):
         self.done = asyncio.Event()
         self.error: Exception | None = None
         self.catch_up = ""
-        self.handshake_bytes = self.requests = 0
+        self.handshake_bytes = self.requests = self.asked_ids = 0
         self.negotiation_bytes = self.pack_bytes = self.all_bytes = 0
         self.received_nodes = 0
         self._to_push = to_push
         self._unacknowledged = {node.id for node in to_push}
         self._is_caught_up = False
         self._read = server_frames(Codec.MSGPACK).read
+        self._read_own = client_frames(Codec.MSGPACK).read
 
     def received(self, data: bytes, start: int, end: int) -> None:
         frame = data[start:end]
@@ -126,9 +127,11 @@ class Session(WebSocketClient):
                 self.handshake_bytes += len(frame)
             else:
                 self.all_bytes += len(frame)
-                if len(self._to_push) or not self._is_caught_up:
+                message = self._read_own(frame)
+                if isinstance(message, Request):
                     self.requests += 1
                     self.negotiation_bytes += len(frame)
+                    self.asked_ids += len(message.frontier or ())
             self.send(frame)
 
 
@@ -178,7 +181,6 @@ def graph_of(nodes: Sequence[Node]) -> Graph:
 def figures_of(client: Session, missing: Sequence[Node], heads: int) -> Figures:
     missing_bytes = pack_bytes_of(missing)
     over = max(0, client.all_bytes - NEGOTIATION_LIMIT_BYTES)
-    levels = max(1, client.requests - 1)
     figures = {
         "rounds": float(client.requests),
         "handshake_bytes": float(client.handshake_bytes),
@@ -188,7 +190,8 @@ def figures_of(client: Session, missing: Sequence[Node], heads: int) -> Figures:
         "times_the_missing": over / missing_bytes if missing_bytes else float(over > 0),
     }
     if heads:
-        figures["bytes_a_head_and_level"] = client.negotiation_bytes / heads / levels
+        # One id asked about is one level of one head.
+        figures["bytes_a_head_and_level"] = client.negotiation_bytes / client.asked_ids
     return figures
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, final
 
 from roomlog.core.node import FIXED_PREFIX_BYTES, Node
-from roomlog.core.pack import Layout, encode_pack
+from roomlog.core.pack import encode_pack
 
 MAX_PACKS_IN_FLIGHT: Final = 64
 """Beyond this many unanswered packs, nodes wait and share the next one."""
@@ -17,7 +17,8 @@ MAX_NODES_IN_A_PACK: Final = 512
 
 _NODE_OVERHEAD_BYTES: Final = 64 + 16
 """A signature, and more than the length prefixes take."""
-_PACK_OVERHEAD_BYTES: Final = 32
+_PACK_OVERHEAD_BYTES: Final = 256
+"""More than a frame of columns takes beside what its nodes would take as rows."""
 
 
 @final
@@ -86,7 +87,7 @@ class PushQueue:
         for node in chosen:
             del self._waiting[node.id]
             self._in_flight_ids.add(node.id)
-        data = encode_pack(chosen, layout=Layout.ROWS)
+        data = encode_pack(chosen)
         self._refs += 1
         pack = OutgoingPack(f"p{self._refs}", chosen, data)
         self._sent_nodes += len(chosen)
@@ -144,7 +145,7 @@ class PushQueue:
 
 
 def _most_bytes_of(node: Node) -> int:
-    """At least what the node takes in a rows pack with its signature."""
+    """At least what the node takes in a signed pack, whichever its layout."""
     body = node.body
     assert body is not None
     return FIXED_PREFIX_BYTES + 32 * (len(node.parents) + 1) + len(body) + _NODE_OVERHEAD_BYTES
