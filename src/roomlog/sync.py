@@ -33,7 +33,7 @@ from roomlog.client.connect import connect as connect_asynchronously
 from roomlog.client.document import Document
 from roomlog.client.errors import DocumentClosedError, TransactionError
 from roomlog.client.loop_thread import LoopThread
-from roomlog.client.options import Verify
+from roomlog.client.options import History, Verify
 from roomlog.client.rejections import Rejection
 from roomlog.client.status import Status
 from roomlog.core.signing import Signer
@@ -205,12 +205,18 @@ def connect(
     codec: Codec = Codec.MSGPACK,
     server_key: bytes | None = None,
     verify: Verify = "live",
+    history: History = "full",
+    subscribe: Iterable[str] | None = None,
+    capabilities: Iterable[str] | None = None,
     close_timeout_s: float = CLOSE_TIMEOUT_S,
 ) -> SyncDocument:
     """Open a room: `with roomlog.sync.connect(url, room="demo", identity="me.key") as doc`.
 
     Arguments and errors are those of `roomlog.connect`.
     """
+    # Looked through once here, so that they may be any iterables.
+    patterns = subscribe if subscribe is None or isinstance(subscribe, str) else list(subscribe)
+    offered = None if capabilities is None else list(capabilities)
     return SyncDocument(
         lambda: connect_asynchronously(
             url,
@@ -221,6 +227,9 @@ def connect(
             codec=codec,
             server_key=server_key,
             verify=verify,
+            history=history,
+            subscribe=patterns,
+            capabilities=offered,
             close_timeout_s=close_timeout_s,
         )
     )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from roomlog.client.engine import Engine
+from roomlog.client.log_places import ClientLog
 from roomlog.client.rejections import Rejection
 from roomlog.client.store_writes import StoreWrite
 from roomlog.core.hashing import hash_bytes
 from roomlog.identity import Identity
 from roomlog.protocol.client_events import (
     Acknowledged,
+    CatchUpChanged,
+    CheckpointReceived,
     ClientEvent,
+    CutFound,
     Faulted,
+    MissingAsked,
     Opened,
     Received,
     Refused,
@@ -46,6 +51,7 @@ class SimulatedClient:
         # same time is the same node.
         self.now_ms = 1_000_000 + sum(name.encode()) % 97
         self.sessions = 0
+        self.opened: Opened | None = None
 
     def connect(self) -> None:
         if self.session is not None:
@@ -62,6 +68,8 @@ class SimulatedClient:
             lineage=engine.known_lineage,
             cursor=None if engine.is_draft else engine.cursor,
             frontier=engine.admitted_frontier(),
+            held=ClientLog(engine.log.places, engine.replica.graph),
+            checkpoint=engine.checkpoint,
             pending=engine.backlog,
         )
 
@@ -91,7 +99,10 @@ class SimulatedClient:
         if session is None:
             return
         session.withdraw(withdrawn)
-        if session.is_open and self.engine.pending.has_unsent:
+        if session.is_open and self.engine.has_unsent:
+            back = self.engine.take_unsent_back(self.now_ms)
+            if back:
+                session.push_back(back)
             nodes = self.engine.take_unsent(self.now_ms)
             if nodes:
                 session.push(nodes)
@@ -122,9 +133,22 @@ class SimulatedClient:
                 elif isinstance(event, Refused):
                     self.engine.refused(event, self.now_ms)
                 elif isinstance(event, Opened):
+                    self.opened = event
                     self.engine.opened(event, self.now_ms)
+                elif isinstance(event, CutFound):
+                    assert self.opened is not None
+                    self.engine.cut_found(self.opened.epoch, event.seq)
+                elif isinstance(event, CatchUpChanged):
+                    assert self.opened is not None
+                    self.engine.catch_up_changed(self.opened.epoch, event.catch_up)
+                elif isinstance(event, MissingAsked):
+                    self.engine.missing_asked()
+                elif isinstance(event, CheckpointReceived):
+                    self.engine.checkpoint_received(event.checkpoint)
                 elif isinstance(event, Faulted):
                     raise ServerFault(event.fault, event.reject)
+            if session.is_live:
+                self.engine.caught_up()
         except ServerFault as fault:
             self.faults.append(fault)
             self.disconnect()

@@ -43,10 +43,10 @@ async def test_t36_an_ack_of_what_was_durable_before_the_session_is_no_progress(
             await doc.synced(LIMIT_S)
             connection = doc._connection
             assert connection is not None
-            assert connection.session is not None
+            assert connection.events is not None
             bound_s = failed_often(backoff)
             (node_id,) = doc.frontier
-            connection._handle(connection.session, Acknowledged({node_id: model.head}))
+            connection.events.handle([Acknowledged({node_id: model.head})])
             assert backoff.bound_s() == bound_s
-            connection._handle(connection.session, Acknowledged({node_id: model.head + 1}))
+            connection.events.handle([Acknowledged({node_id: model.head + 1})])
             assert backoff.bound_s() == FIRST_S

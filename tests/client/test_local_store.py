@@ -327,6 +327,7 @@ def test_a_store_says_that_older_history_is_not_here(tmp_path: Path) -> None:
         digest=b"d" * 32,
         signature=b"s" * 64,
         server_key=b"k" * 32,
+        history_seq=5,
     )
     older = [HistoryPack(encode_pack(nodes[at : at + 2]), at + 1, at + 2) for at in (3, 1)]
     store = opened(tmp_path / "s")
@@ -369,11 +370,15 @@ def test_history_beyond_a_cut_is_read_anew(tmp_path: Path) -> None:
         digest=b"",
         signature=b"",
         server_key=b"",
+        history_seq=6,
     )
     packs = [HistoryPack(encode_pack(nodes[at : at + 2]), at + 1, at + 2) for at in (4, 2, 0)]
     written(store, snapshot, *packs, LogCut(b"F" * 16, 3, None))
     store.close()
-    history = opened(tmp_path / "s").document.history
+    document = opened(tmp_path / "s").document
+    history = document.history
+    assert document.snapshot is not None
+    assert (document.snapshot.seq, document.snapshot.history_seq) == (6, 3)
     assert [(each.from_seq, each.to_seq) for each in history] == [(1, 2), (3, 3)]
 
 
@@ -384,14 +389,17 @@ def test_the_server_s_word_and_the_patterns_are_remembered(tmp_path: Path) -> No
     store = opened(tmp_path / "s")
     assert store.document.checkpoint is None
     assert store.document.patterns == ()
-    written(store, CheckpointKept(checkpoint), PatternsChanged(("a/**", "b")))
+    written(store, CheckpointKept(checkpoint), PatternsChanged(("a/**", "b"), ()))
     store.close()
     store = opened(tmp_path / "s")
     assert store.document.checkpoint == checkpoint
     assert store.document.patterns == ("a/**", "b")
-    written(store, PatternsChanged(()))
+    assert store.document.patterns_before == ()
+    written(store, PatternsChanged((), None))
     store.close()
-    assert opened(tmp_path / "s").document.patterns == ()
+    document = opened(tmp_path / "s").document
+    assert document.patterns == ()
+    assert document.patterns_before is None
 
 
 def test_a_store_of_the_first_schema_is_read_and_then_grows(tmp_path: Path) -> None:

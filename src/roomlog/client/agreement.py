@@ -9,7 +9,7 @@ from typing import Final, final
 
 from roomlog.client.connection import Connection
 from roomlog.client.engine import Engine
-from roomlog.client.errors import DocumentClosedError
+from roomlog.client.errors import DocumentClosedError, NotConnectedError, PeerUnknownError
 from roomlog.client.local_store import LocalStore
 from roomlog.client.status import Phase
 
@@ -101,9 +101,42 @@ class Agreement:
             self._raise_if_over()
             await self._progress.wait()
 
+    async def complete_history(self) -> None:
+        """Until no snapshot stands in the place of older history."""
+        while self._engine.older is not None:
+            self._connection.history.want()
+            self._raise_if_over()
+            await self._progress.wait()
+
+    async def hold_bodies(self) -> None:
+        """Until all bodies that the patterns ask for are here."""
+        while self._engine.replica.awaits_bodies:
+            self._raise_if_over()
+            await self._progress.wait()
+
+    async def tell(self, pubkey: bytes, label: str, data: object) -> None:
+        """Send a signal, and wait until the server has read it: then it refused it or did not."""
+        connection = self._connection
+        session, number = connection.session, connection.session_number
+        if session is None or "presence_ttl" not in session.caps or not session.is_open:
+            raise NotConnectedError("no server can pass on a signal at the moment")
+        ref = session.send_signal(pubkey, label, data)
+        ping = next(_PING_NUMBERS)
+        connection.ping(ping)
+        refused = connection.refused_signals
+        while connection.session_number == number:
+            if ref in refused:
+                refusal = refused.pop(ref)
+                kind = PeerUnknownError if refusal.reject_class == "peer_unknown" else None
+                raise (kind or NotConnectedError)(refusal.message)
+            if connection.pongs.pop(ping, None) is not None:
+                return
+            await self._progress.wait()
+        raise NotConnectedError("the connection was lost before the signal was passed on")
+
     def _raise_if_over(self) -> None:
         connection = self._connection
-        if connection.phase is Phase.CLOSED:
+        if connection.standing.phase is Phase.CLOSED:
             raise DocumentClosedError("the document was closed")
-        if connection.phase is Phase.STOPPED and connection.problem is not None:
-            raise connection.problem
+        if connection.standing.phase is Phase.STOPPED and connection.standing.problem is not None:
+            raise connection.standing.problem

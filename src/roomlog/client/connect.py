@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from roomlog.client.address import Address
 from roomlog.client.backoff import Backoff
 from roomlog.client.document import Document
-from roomlog.client.options import DocumentOptions, Verify
+from roomlog.client.options import DocumentOptions, History, Verify
+from roomlog.client.patterns import checked_patterns
 from roomlog.core.errors import InvalidTypeError, InvalidValueError
 from roomlog.core.signing import PUBLIC_KEY_BYTES, Signer
 from roomlog.identity import Identity
+from roomlog.protocol.capabilities import Offer, own_offer
 from roomlog.protocol.codec import Codec
 
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -36,6 +38,9 @@ def connect(
     codec: Codec = Codec.MSGPACK,
     server_key: bytes | None = None,
     verify: Verify = "live",
+    history: History = "full",
+    subscribe: Iterable[str] | None = None,
+    capabilities: Iterable[str] | None = None,
     close_timeout_s: float = CLOSE_TIMEOUT_S,
     clock_ms: Callable[[], int] = _wall_clock_ms,
 ) -> Document:
@@ -51,6 +56,11 @@ def connect(
     - `server_key`: 32 bytes; the server's key if it is known, else the first one met is pinned.
     - `verify`: "live" checks every node that arrives live, and takes what the pinned server says
       about older history on its word; "all" checks the signatures of history too.
+    - `history`: a room with a long past is joined by a snapshot of what is in it. "full" brings
+      its older history in beside that, "recent" leaves it there until something needs it.
+    - `subscribe`: globs over keys (`notes/**`, `users/*/name`), at most 64: only these keys are
+      held and can be written; [] is everything, None leaves what the store has.
+    - `capabilities`: names of those to offer to the server, to try what happens without others.
     - `close_timeout_s`: how long the end of the block waits for acknowledgments.
     - `clock_ms`: wall clock in milliseconds since 1970.
 
@@ -72,6 +82,9 @@ def connect(
         raise InvalidValueError(f"server_key: 32 bytes, not {len(server_key)}")
     if verify not in ("live", "all"):
         raise InvalidValueError(f"verify: 'live' or 'all', not {verify!r}")
+    if history not in ("full", "recent"):
+        raise InvalidValueError(f"history: 'full' or 'recent', not {history!r}")
+    patterns = None if subscribe is None else checked_patterns(subscribe)
     if len(label) > _MOST_LABEL_CHARACTERS:
         raise InvalidValueError("label: longer than 128 characters")
     return Document(
@@ -84,8 +97,21 @@ def connect(
             codec=codec,
             server_key=server_key,
             verify=verify,
+            history=history,
+            patterns=patterns,
+            offer=_offer_of(capabilities),
             close_timeout_s=close_timeout_s,
         ),
         backoff=Backoff(random.random),
         clock_ms=clock_ms,
     )
+
+
+def _offer_of(capabilities: Iterable[str] | None) -> Offer | None:
+    if capabilities is None:
+        return None
+    everything, names = own_offer(), set(capabilities)
+    unknown = sorted(names - set(everything))
+    if unknown:
+        raise InvalidValueError(f"capabilities: this build knows nothing of {unknown}")
+    return {name: value for name, value in everything.items() if name in names}

@@ -14,37 +14,28 @@ import aiohttp
 from roomlog import __version__
 from roomlog.client.address import Address
 from roomlog.client.backoff import Backoff
+from roomlog.client.company import Company
 from roomlog.client.engine import Engine
-from roomlog.client.errors import (
-    ConnectionStoppedError,
-    LineageMismatchError,
-    RoomlogError,
-    ServerKeyChangedError,
-    ServerUnprovenError,
-)
+from roomlog.client.history_stream import HistoryStream
 from roomlog.client.local_store import MOST_QUEUED_BYTES, LocalStore
+from roomlog.client.log_places import ClientLog
 from roomlog.client.options import DocumentOptions
+from roomlog.client.session_ended import SessionEnded, ended_by_fault, ended_by_server
+from roomlog.client.session_events import SessionEvents
+from roomlog.client.standing import Standing
 from roomlog.client.status import Phase
 from roomlog.client.store_writes import ServerPinned, StoreWrite
-from roomlog.client.websocket import WebSocket, WebSocketClosed
-from roomlog.core.reject import RejectClass
+from roomlog.client.websocket import WebSocket, WebSocketClosed, busy_hint_ms
 from roomlog.protocol.client_events import (
-    Acknowledged,
-    CaughtUp,
-    ClientEvent,
-    Deprecated,
-    Draining,
-    Fault,
-    Faulted,
-    Moved,
-    Opened,
-    PongReceived,
+    BodiesFilled,
+    HistoryPage,
     Received,
-    Refused,
     ServerFault,
+    SignalRefused,
+    SnapshotReceived,
 )
 from roomlog.protocol.client_session import ClientSession
-from roomlog.protocol.close_codes import CloseCode, Reaction, reaction_to
+from roomlog.protocol.close_codes import CloseCode, Reaction
 from roomlog.protocol.handshake import NONCE_BYTES
 from roomlog.protocol.limits import DEFAULT_LIMITS
 from roomlog.protocol.messages import Software
@@ -53,24 +44,8 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT_S: Final = 15.0
 
-_FAULT_ERRORS: Final[dict[Fault, type[ConnectionStoppedError]]] = {
-    Fault.SERVER_KEY_CHANGED: ServerKeyChangedError,
-    Fault.WELCOME_UNPROVEN: ServerUnprovenError,
-    Fault.LINEAGE_MISMATCH: LineageMismatchError,
-}
-
-
-@final
-class SessionEnded(Exception):
-    """A session is over: what to do next, why, and how long the server asked to wait."""
-
-    def __init__(
-        self, reaction: Reaction, problem: RoomlogError | None, hint_ms: int | None = None
-    ) -> None:
-        super().__init__(str(problem))
-        self.reaction = reaction
-        self.problem = problem
-        self.hint_ms = hint_ms
+_LONG_EVENTS: Final = (Received, HistoryPage, BodiesFilled, SnapshotReceived)
+"""After these others get their turn, and the disk its time."""
 
 
 @final
@@ -85,6 +60,7 @@ class Connection:
         engine: Engine,
         store: LocalStore | None,
         address: Address,
+        company: Company,
         *,
         options: DocumentOptions,
         pinned_key: bytes | None,
@@ -92,20 +68,25 @@ class Connection:
         clock_ms: Callable[[], int],
         on_progress: Callable[[], None],
     ) -> None:
-        self.phase = Phase.CONNECTING
-        self.problem: Exception | None = None
+        self.standing = Standing(pinned_key)
         self.session: ClientSession | None = None
         self.session_number = 0
         """Counts sessions: who waits for an answer sees that it will not come."""
-        self.pongs: dict[int, int] = {}
-        """Log heads by ping, of this session."""
-        self.server_key = pinned_key
-        self.server = ""
-        self.is_proven = False
+        self.events: SessionEvents | None = None
+        """Where the frames of this session go."""
         self.gate = asyncio.Event()
         """Closed while a transaction is open: frames wait in the socket."""
         self.gate.set()
+        self.history = HistoryStream(
+            engine,
+            is_wanted=options.history == "full",
+            verify=options.verify == "all",
+            gate=self.gate,
+            clock_ms=clock_ms,
+            after_change=self._after_change,
+        )
         self._engine = engine
+        self._company = company
         self._store = store
         self._address = address
         self._options = options
@@ -115,8 +96,6 @@ class Connection:
         self._frames_ready = asyncio.Event()
         self._store_drained = asyncio.Event()
         self._store_failed = asyncio.Event()
-        self._hint_ms: int | None = None
-        self._opened_seq = 0
         self._pause_timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         if store is not None:
@@ -139,14 +118,41 @@ class Connection:
             return
         if withdrawn:
             session.withdraw(withdrawn)
-        if session.is_open and engine.pending.has_unsent:
-            nodes = engine.take_unsent(self._clock_ms())
+        if session.is_open and engine.has_unsent:
+            now_ms = self._clock_ms()
+            back = engine.take_unsent_back(now_ms)
+            if back:
+                session.push_back(back)
+            nodes = engine.take_unsent(now_ms)
             if nodes:
                 session.push(nodes)
-            elif self._pause_timer is None:
-                wait_ms = max(0, engine.paused_until_ms - self._clock_ms())
+            resume_ms = engine.resumes_at_ms
+            if resume_ms is not None and self._pause_timer is None:
+                wait_ms = max(0, resume_ms - now_ms)
                 self._pause_timer = self._loop.call_later(wait_ms / 1000 + 0.001, self._resume)
         self._frames_ready.set()
+
+    def _after_change(self) -> None:
+        """Something happened that no frame brought."""
+        self.pump()
+        self._on_progress()
+
+    @property
+    def pongs(self) -> dict[int, int]:
+        """Log heads by ping, of this session."""
+        return {} if self.events is None else self.events.pongs
+
+    @property
+    def refused_signals(self) -> dict[str, SignalRefused]:
+        """By ref, those of this session that nobody has looked at."""
+        return self._company.refused_signals
+
+    def subscribe(self, patterns: tuple[str, ...]) -> None:
+        """Tell the server, if there is one that can be told, which keys are wanted."""
+        session = self.session
+        if session is not None and session.is_open and "header_only_nodes" in session.caps:
+            session.subscribe(patterns)
+        self._after_change()
 
     def _resume(self) -> None:
         self._pause_timer = None
@@ -189,7 +195,7 @@ class Connection:
         except Exception as error:
             # A fault of this SDK: the document goes on locally, and says so.
             _LOGGER.exception("the connection of room %s failed", self._engine.replica.room_id)
-            self.problem = error
+            self.standing.problem = error
             self._enter(Phase.STOPPED)
 
     async def _connect_for_ever(self) -> None:
@@ -199,40 +205,44 @@ class Connection:
                 self._enter(Phase.OFFLINE)
                 await asyncio.sleep(wait_s)
             self._enter(Phase.CONNECTING)
-            self._hint_ms = None
+            self.standing.hint_ms = None
             started_s = self._loop.time()
             try:
                 await self._session()
-            except SessionEnded as ended:
-                reaction, hint_ms = ended.reaction, ended.hint_ms
-                self.problem = ended.problem
+            except SessionEnded as session_ended:
+                ended = session_ended
+                self.standing.problem = ended.problem
             except (OSError, TimeoutError, aiohttp.ClientError) as error:
-                reaction, hint_ms = Reaction.BACK_OFF, None
-                self.problem = error
+                ended = SessionEnded(Reaction.BACK_OFF, None, busy_hint_ms(error))
+                self.standing.problem = error
             finally:
                 self._leave_session()
-            if reaction is Reaction.STOP:
+            if ended.reaction is Reaction.STOP:
                 self._enter(Phase.STOPPED)
                 return
             lasted_s = self._loop.time() - started_s
             self._backoff.lasted(lasted_s)
-            wait_s = self._wait_s(reaction, hint_ms, lasted_s)
+            wait_s = self._wait_s(ended, lasted_s)
 
-    def _wait_s(self, reaction: Reaction, hint_ms: int | None, lasted_s: float) -> float:
-        if hint_ms is not None:
-            return self._backoff.hinted_wait_s(hint_ms / 1000)
-        if reaction is Reaction.RECONNECT and lasted_s >= 1.0:
+    def _wait_s(self, ended: SessionEnded, lasted_s: float) -> float:
+        if ended.is_at_once:
+            return 0.0
+        if ended.hint_ms is not None:
+            return self._backoff.hinted_wait_s(ended.hint_ms / 1000)
+        if ended.reaction is Reaction.RECONNECT and lasted_s >= 1.0:
             return 0.0
         return self._backoff.next_wait_s()
 
     def _enter(self, phase: Phase) -> None:
-        self.phase = phase
+        self.standing.phase = phase
         self._on_progress()
 
     def _leave_session(self) -> None:
         self.session = None
         self.session_number += 1
-        self.pongs.clear()
+        self.events = None
+        self.history.disconnected()
+        self._company.disconnected()
         self._engine.disconnected()
         if self._pause_timer is not None:
             self._pause_timer.cancel()
@@ -247,11 +257,17 @@ class Connection:
             nonce=secrets.token_bytes(NONCE_BYTES),
             signer=identity,
             codec=self._options.codec,
-            pinned_key=self.server_key,
+            pinned_key=self.standing.server_key,
             lineage=engine.known_lineage,
             cursor=None if engine.is_draft else engine.cursor,
             frontier=engine.admitted_frontier(),
+            held=ClientLog(engine.log.places, engine.replica.graph),
+            checkpoint=None if engine.is_draft else engine.checkpoint,
             pending=engine.backlog,
+            subscribe=engine.patterns_to_show,
+            offer=self._options.offer,
+            wants_snapshot=engine.wants_snapshot,
+            wants_signatures=self._options.verify == "all",
             label=self._options.label if identity is not None else "",
             software=Software(name="roomlog-python", version=__version__),
         )
@@ -264,8 +280,21 @@ class Connection:
         async with WebSocket(url, self._options.codec, frame_limit) as socket:
             session = self._new_session()
             self.session = session
+            events = SessionEvents(
+                session,
+                self._engine,
+                self.standing,
+                self._company,
+                self.history,
+                backoff=self._backoff,
+                clock_ms=self._clock_ms,
+                verify_all=self._options.verify == "all",
+                pin=self._pin,
+                after_send=self._frames_ready.set,
+            )
+            self.events = events
             tasks = (
-                asyncio.ensure_future(self._read(socket, session)),
+                asyncio.ensure_future(self._read(socket, session, events)),
                 asyncio.ensure_future(self._write(socket, session)),
                 asyncio.ensure_future(self._watch_store()),
             )
@@ -280,7 +309,7 @@ class Connection:
                         task.result()
             except ServerFault as fault:
                 code = fault.fault.code.code
-                raise SessionEnded(fault.fault.reaction, _error_of(fault)) from fault
+                raise ended_by_fault(fault) from fault
             except asyncio.CancelledError:
                 # The document closes: what was queued leaves first.
                 with contextlib.suppress(OSError, TimeoutError, aiohttp.ClientError):
@@ -295,7 +324,9 @@ class Connection:
                 with contextlib.suppress(OSError, aiohttp.ClientError):
                     await socket.close(code)
 
-    async def _read(self, socket: WebSocket, session: ClientSession) -> None:
+    async def _read(
+        self, socket: WebSocket, session: ClientSession, handler: SessionEvents
+    ) -> None:
         deadline_s = self._loop.time() + HANDSHAKE_TIMEOUT_S
         while True:
             try:
@@ -305,14 +336,15 @@ class Connection:
                     async with asyncio.timeout_at(deadline_s):
                         frame = await socket.receive()
             except WebSocketClosed as closed:
-                raise self._ended(session, closed) from None
+                raise ended_by_server(closed, session.last_error, self.standing.hint_ms) from None
             await self.gate.wait()
             events = session.receive(frame)
-            for event in events:
-                self._handle(session, event)
-            self.pump()
-            self._on_progress()
-            if any(isinstance(event, Received) for event in events):
+            try:
+                handler.handle(events)
+            finally:
+                self.pump()
+                self._on_progress()
+            if any(isinstance(event, _LONG_EVENTS) for event in events):
                 await self._let_others_run()
 
     async def _let_others_run(self) -> None:
@@ -337,69 +369,9 @@ class Connection:
         assert self._store is not None
         raise SessionEnded(Reaction.STOP, self._store.failure)
 
-    def _handle(self, session: ClientSession, event: ClientEvent) -> None:
-        engine = self._engine
-        if isinstance(event, Received):
-            verify = event.is_live or self._options.verify == "all"
-            engine.received(event, session.cursor, self._clock_ms(), verify=verify)
-        elif isinstance(event, Acknowledged):
-            engine.acknowledged(event, session.cursor)
-            # Nodes of before this session are no progress of it.
-            if max(event.seqs.values(), default=0) > self._opened_seq:
-                self._backoff.progressed()
-        elif isinstance(event, Refused):
-            engine.refused(event, self._clock_ms())
-        elif isinstance(event, Opened):
-            self._opened(event)
-        elif isinstance(event, CaughtUp):
-            self.phase = Phase.LIVE
-        elif isinstance(event, PongReceived):
-            self.pongs[event.t] = event.seq
-        elif isinstance(event, Draining):
-            self._hint_ms = event.retry_after_ms
-        elif isinstance(event, Moved):
-            _LOGGER.warning("the room moves to %s", event.url)
-        elif isinstance(event, Deprecated):
-            _LOGGER.warning("the server will drop %s %s", event.what, event.until)
-        elif isinstance(event, Faulted):
-            raise ServerFault(event.fault, event.reject)
-
-    def _opened(self, opened: Opened) -> None:
-        self._engine.opened(opened, self._clock_ms())
-        self._opened_seq = opened.seq
-        self.problem = None
-        self.is_proven = opened.is_proven
-        self.server = f"{opened.server_name} {opened.server_version}".strip()
-        if opened.is_proven:
-            self.server_key = opened.server_key
-            self._pin(opened.server_key)
-        self.phase = Phase.LIVE if opened.catch_up == "none" else Phase.CATCHING_UP
-
     def _pin(self, server_key: bytes) -> None:
         """Remember who answers at this origin: nobody else may from now on."""
         store, origin = self._store, self._address.origin
         if store is not None and store.document.server_keys.get(origin) != server_key:
             store.document.server_keys[origin] = server_key
             store.write([ServerPinned(origin, server_key)])
-
-    def _ended(self, session: ClientSession, closed: WebSocketClosed) -> SessionEnded:
-        """What to do about a socket that the server closed."""
-        reaction = reaction_to(closed.code)
-        if closed.code == CloseCode.NORMAL.code:
-            reaction = Reaction.BACK_OFF
-        hint_ms = self._hint_ms
-        error = session.last_error
-        message, reject_class = str(closed), ""
-        if error is not None:
-            message, reject_class = f"{error.message} ({closed})", error.reject_class
-            if hint_ms is None:
-                hint_ms = error.retry_after_ms
-        kind: type[ConnectionStoppedError] = ConnectionStoppedError
-        if reject_class == RejectClass.LINEAGE_MISMATCH.wire:
-            kind = LineageMismatchError
-        return SessionEnded(reaction, kind(message, reject_class), hint_ms)
-
-
-def _error_of(fault: ServerFault) -> ConnectionStoppedError:
-    kind = _FAULT_ERRORS.get(fault.fault, ConnectionStoppedError)
-    return kind(fault.reject.message, fault.reject.reject_class.wire)

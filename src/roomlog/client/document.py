@@ -21,9 +21,11 @@ from roomlog.client.errors import (
     DocumentClosedError,
     LocalStoreIdentityError,
     ReadOnlyError,
+    RoomlogError,
     TransactionError,
     UnsentChangesError,
 )
+from roomlog.client.exporting import export_all
 from roomlog.client.handles import (
     DocumentCounter,
     DocumentList,
@@ -34,10 +36,15 @@ from roomlog.client.handles import (
 )
 from roomlog.client.local_store import LocalStore
 from roomlog.client.options import DocumentOptions
+from roomlog.client.patterns import checked_patterns
+from roomlog.client.peers import Recipient
+from roomlog.client.presence import checked_data
 from roomlog.client.rejections import Rejections
 from roomlog.client.status import Phase
 from roomlog.core.hashing import HASH_BYTES
+from roomlog.core.reject import RejectClass
 from roomlog.core.signing import Signer
+from roomlog.protocol.limits import DEFAULT_LIMITS
 
 _transactions: ContextVar[tuple[object, ...]] = ContextVar("roomlog_transactions", default=())
 """The transactions, of any documents, that the running code is part of."""
@@ -64,7 +71,10 @@ class Document(DocumentReading):
         clock_ms: Callable[[], int],
     ) -> None:
         # Replaced when the document is opened: only then there is a loop, and a store was read.
-        super().__init__(Engine(room_id, identity, secrets.token_bytes(HASH_BYTES), is_draft=True))
+        super().__init__(
+            Engine(room_id, identity, secrets.token_bytes(HASH_BYTES), is_draft=True),
+            has_key=identity is not None,
+        )
         self._address = address
         self._room_id = room_id
         self._identity = identity
@@ -74,6 +84,7 @@ class Document(DocumentReading):
         self._clock_ms = clock_ms
         self._task: asyncio.Task[None] | None = None
         self._is_flush_scheduled = False
+        self._subscription_lock = asyncio.Lock()
         self._transaction_lock = asyncio.Lock()
         self._transaction_token: object | None = None
 
@@ -96,10 +107,14 @@ class Document(DocumentReading):
             self._engine = Engine.restored(self._identity, stored)
             self._rejections = Rejections(stored.rejections)
             server_key = server_key or stored.server_keys.get(self._address.origin)
+        wanted = self._options.patterns
+        if wanted is not None and wanted != self._engine.patterns:
+            await self._open_with(wanted)
         self._connection = Connection(
             self._engine,
             self._store,
             self._address,
+            self._company,
             options=self._options,
             pinned_key=server_key,
             backoff=self._backoff,
@@ -110,6 +125,15 @@ class Document(DocumentReading):
         self._task = asyncio.create_task(self._connection.run(), name=f"roomlog {self._room_id}")
         self._task.add_done_callback(lambda _: self._on_progress())
         return self
+
+    async def _open_with(self, patterns: tuple[str, ...]) -> None:
+        """Want other keys than the store was filled with."""
+        try:
+            self._engine.set_patterns(patterns, self._clock_ms())
+        except RoomlogError:
+            if self._store is not None:
+                await asyncio.to_thread(self._store.close)
+            raise
 
     async def __aexit__(
         self,
@@ -146,17 +170,21 @@ class Document(DocumentReading):
         self._is_closed = True
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-        self._connection.phase = Phase.CLOSED
+        self._connection.history.close()
+        self._connection.standing.phase = Phase.CLOSED
         try:
             if self._store is not None:
                 await asyncio.to_thread(self._store.close)
                 if self._store.failure is not None:
                     raise self._store.failure
             elif len(self._engine.pending):
-                raise UnsentChangesError(len(self._engine.pending), self._engine.replica.export())
+                raise UnsentChangesError(
+                    len(self._engine.pending), export_all(self._engine.replica)
+                )
         finally:
             for feed in list(self._feeds):
                 feed.close()
+            self._company.close()
             self._rejections.close()
             self._on_progress()
 
@@ -164,7 +192,7 @@ class Document(DocumentReading):
         assert self._connection is not None
         if self._identity is None or not len(self._engine.pending):
             return True
-        phase = self._connection.phase
+        phase = self._connection.standing.phase
         # What a store keeps need not wait for a server that is known to be away.
         return phase is Phase.STOPPED or (phase is Phase.OFFLINE and self._store is not None)
 
@@ -324,3 +352,41 @@ class Document(DocumentReading):
         serial = self._engine.pending.last_serial
         async with asyncio.timeout(timeout_s):
             await self._agreement().reach(serial)
+
+    async def subscribe(self, patterns: Iterable[str] = (), timeout_s: float | None = None) -> None:
+        """Hold and follow only the keys of these globs, [] for all; wait until they are here.
+
+        `*` is anything within a segment, `**` any number of segments; at most 64 patterns. What is
+        dropped is gone at once; what is added appears together, when all of it has come. A local
+        store remembers the patterns. Waits first for older history that is still loading, and for
+        a change before this one.
+
+        Raises ValueError for a broken pattern, TimeoutError (the change goes on nevertheless), or
+        why the connection stopped.
+        """
+        wanted = checked_patterns(patterns)
+        async with asyncio.timeout(timeout_s):
+            async with self._subscription_lock:
+                await self._agreement().complete_history()
+                await self._agreement().hold_bodies()
+                await self._outside_transactions()
+                assert self._connection is not None
+                self._engine.set_patterns(wanted, self._clock_ms())
+                self._connection.subscribe(wanted)
+                await self._agreement().hold_bodies()
+
+    async def signal(self, to: Recipient, data: object, timeout_s: float | None = 10.0) -> None:
+        """Send `data`, as in `presence`, to everybody who has the key and label of `to`.
+
+        `to` is a `Peer`, or whatever else came from somebody: something shown, or a signal. Nothing
+        is stored: who is not there does not get it. Returns when the server has passed it on.
+
+        Raises ValueError or TypeError for what is no data, `ReadOnlyError`, `NotConnectedError`,
+        `PeerUnknownError`, TimeoutError.
+        """
+        self._check_open()
+        if self._identity is None:
+            raise ReadOnlyError("the document was opened without an identity: it says nothing")
+        checked_data(data, DEFAULT_LIMITS.signal_bytes, RejectClass.MESSAGE_TOO_LARGE)
+        async with asyncio.timeout(timeout_s):
+            await self._agreement().tell(to.pubkey, to.label, data)

@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterable
 
 from roomlog.client.agreement import Agreement, Progress
 from roomlog.client.changes import DEFAULT_QUEUE_CHANGES, ChangeFeed
+from roomlog.client.company import Company
 from roomlog.client.connection import Connection
 from roomlog.client.engine import Engine
 from roomlog.client.errors import DocumentClosedError
+from roomlog.client.exporting import export_all
+from roomlog.client.feed import DEFAULT_QUEUE_ITEMS, Feed
 from roomlog.client.local_store import LocalStore
+from roomlog.client.peers import Peers, ReceivedSignal
+from roomlog.client.presence import Presence
 from roomlog.client.rejections import Rejections
-from roomlog.client.status import Phase, Status
+from roomlog.client.standing import Standing
+from roomlog.client.status import HistoryState, Phase, Status
 from roomlog.core.conflict import Conflict
 from roomlog.core.replica import Replica
 from roomlog.core.state_hash import StateHash
@@ -23,8 +29,9 @@ from roomlog.core.view import View
 class DocumentReading:
     """The half of a `Document` that changes nothing in its room."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, has_key: bool) -> None:
         self._engine = engine
+        self._company = Company(has_key=has_key)
         self._store: LocalStore | None = None
         self._connection: Connection | None = None
         self._is_open = False
@@ -76,9 +83,12 @@ class DocumentReading:
         return tuple(self._engine.replica.conflicts())
 
     def export(self) -> bytes:
-        """The whole history as a pack file, unacknowledged nodes included."""
+        """The history that is here as a pack file, unacknowledged nodes included.
+
+        Nodes that were taken on the server's word have no signatures in it.
+        """
         self._flush_for_reading()
-        return self._engine.replica.export()
+        return export_all(self._engine.replica)
 
     @property
     def pending(self) -> tuple[bytes, ...]:
@@ -93,17 +103,23 @@ class DocumentReading:
     def status(self) -> Status:
         """How the document stands with its server."""
         connection = self._connection
+        standing = Standing(None) if connection is None else connection.standing
+        history = None if connection is None else connection.history
         cursor = self._engine.cursor
         return Status(
-            phase=Phase.CLOSED if connection is None else connection.phase,
+            phase=Phase.CLOSED if connection is None else standing.phase,
             pending_nodes=len(self._engine.pending),
             put_off=self._engine.put_off_class,
             is_draft=self._engine.is_draft,
             seq=0 if cursor is None else cursor.seq,
-            problem=None if connection is None else connection.problem,
-            server_key=None if connection is None else connection.server_key,
-            is_proven=connection is not None and connection.is_proven,
-            server="" if connection is None else connection.server,
+            problem=standing.problem,
+            server_key=standing.server_key,
+            is_proven=standing.is_proven,
+            server=standing.server,
+            catch_up=standing.catch_up,
+            progress=standing.progress,
+            history=HistoryState.COMPLETE if history is None else history.state,
+            history_progress=None if history is None else history.progress,
         )
 
     def changes(self, queue_changes: int = DEFAULT_QUEUE_CHANGES) -> ChangeFeed:
@@ -127,6 +143,35 @@ class DocumentReading:
         self._check_open()
         async with asyncio.timeout(timeout_s):
             await self._agreement().hold(node_ids)
+
+    async def history(self, timeout_s: float | None = None) -> None:
+        """Wait until all of the room's history is here; it is brought in if it was left out.
+
+        Until then `at`, `conflicts` and whatever else looks back raise `HistoryMissingError`.
+        Raises TimeoutError, or why the connection stopped.
+        """
+        self._check_open()
+        async with asyncio.timeout(timeout_s):
+            await self._agreement().complete_history()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The globs of the keys that this document holds; () for all."""
+        return self._engine.patterns
+
+    @property
+    def presence(self) -> Presence:
+        """What others in the room show, by session, and what this document shows."""
+        return self._company.presence
+
+    @property
+    def peers(self) -> Peers:
+        """Who is in the room."""
+        return self._company.peers
+
+    def signals(self, queue_items: int = DEFAULT_QUEUE_ITEMS) -> Feed[ReceivedSignal]:
+        """What others say to this document from now on: `async for signal in doc.signals()`."""
+        return self._company.signals.open(queue_items)
 
     async def until(
         self, condition: Callable[[Status], bool], timeout_s: float | None = None

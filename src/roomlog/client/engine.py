@@ -6,37 +6,38 @@ drives the engine takes these away. It does no I/O and reads no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import final
 
-from roomlog.client.changes import KIND_OF_STATE, Change, Origin
-from roomlog.client.errors import TransactionError
-from roomlog.client.pending_nodes import PendingNodes
+from roomlog.client.changes import Origin
+from roomlog.client.errors import LocalStoreError
+from roomlog.client.log_places import LogPlaces
+from roomlog.client.older_history import OlderHistory
+from roomlog.client.partial_room import PartialRoom
 from roomlog.client.refusals import (
-    Place,
     is_final,
-    place_of,
     rejection_of,
     retry_wait_ms,
     rolled_back_changes,
 )
-from roomlog.client.rejections import Rejection
+from roomlog.client.server_log import ServerLog
 from roomlog.client.store_writes import (
     Admitted,
+    CheckpointKept,
     CursorMoved,
     LineageAdopted,
-    OwnNodes,
+    LogCut,
+    PendingAgain,
     ReceivedPack,
     Rewritten,
-    StoreWrite,
 )
 from roomlog.client.stored_document import StoredDocument
+from roomlog.core.errors import HistoryMissingError
 from roomlog.core.node import Node
 from roomlog.core.pack import encode_pack
 from roomlog.core.reject import Reject, RejectClass, RejectKind
 from roomlog.core.replica import ImportResult, Replica
-from roomlog.core.signing import Signer
-from roomlog.core.view import View
+from roomlog.core.signing import Purpose, Signer
 from roomlog.protocol.client_events import (
     Acknowledged,
     Fault,
@@ -46,11 +47,11 @@ from roomlog.protocol.client_events import (
     RefusedNode,
     ServerFault,
 )
-from roomlog.protocol.messages import Cursor, Pending
+from roomlog.protocol.messages import Cursor, Pending, SignedCheckpoint
 
 
 @final
-class Engine:
+class Engine(PartialRoom):
     """One room as a client holds it.
 
     `lineage` is the room's, or a private random one while `is_draft`: then the room was never met,
@@ -60,109 +61,66 @@ class Engine:
     def __init__(
         self, room_id: str, identity: Signer | None, lineage: bytes, *, is_draft: bool
     ) -> None:
-        self.replica = Replica(room_id, identity, lineage)
-        self.generation = 0
-        """Grows when the replica is replaced: what was made from the old one is stale."""
-        self.is_draft = is_draft
+        super().__init__(room_id, identity, lineage, is_draft=is_draft)
         self.cursor: Cursor | None = None
-        self.pending = PendingNodes()
+        self.log = ServerLog(LogPlaces())
+        self.checkpoint: SignedCheckpoint | None = None
+        """The server's newest word on how far its log had come."""
         self.paused_until_ms = 0
         """Nothing is pushed before this time: the server asked for it."""
         self.put_off_class = ""
         """The reject class with which the server last put something off that is still pending."""
-        self.is_observed = True
-        """Whether anybody wants to know of changes."""
-        self.is_transaction_open = False
-        self._successors: dict[bytes, bytes | None] = {}
-        self._writes: list[StoreWrite] = []
-        self._changes: list[Change] = []
-        self._rejections: list[Rejection] = []
-        self._withdrawn: list[bytes] = []
-        self._canonical: View | None = None
 
     @classmethod
     def restored(cls, identity: Signer | None, stored: StoredDocument) -> Engine:
-        """The engine of a document that was stored before."""
+        """The engine of a document that was stored before. Raises `LocalStoreError`."""
         engine = cls(stored.room_id, identity, stored.lineage, is_draft=stored.is_draft)
+        if stored.snapshot is not None:
+            older = OlderHistory(stored.snapshot.history_seq, stored.history)
+            try:
+                engine.restore_snapshot(stored.snapshot, older)
+            except Reject as reject:
+                raise LocalStoreError(f"the stored snapshot is damaged: {reject}") from reject
+        elif stored.patterns or stored.patterns_before is not None:
+            engine.replica.set_patterns(stored.patterns, before=stored.patterns_before)
         engine.replica.add_nodes(stored.nodes, verify=False)
         engine.replica.take_changes()
         engine.cursor = stored.cursor
+        engine.log = ServerLog(stored.places)
+        engine.checkpoint = stored.checkpoint
         for node_id in stored.pending:
             engine.pending.add(engine.replica.node(node_id), is_durable=True)
         engine.pending.send_all_again()
         return engine
 
-    # what is left behind
-
-    def take_writes(self) -> list[StoreWrite]:
-        """What the local store shall remember, in order."""
-        writes = self._writes
-        self._writes = []
-        return writes
-
-    def take_changes(self) -> list[Change]:
-        """What may read differently now."""
-        changes = self._changes
-        self._changes = []
-        return changes
-
-    def take_rejections(self) -> list[Rejection]:
-        """What was taken back because the server refused it."""
-        rejections = self._rejections
-        self._rejections = []
-        return rejections
-
-    def take_withdrawn(self) -> list[bytes]:
-        """Ids of nodes that must no longer be pushed: they were rewritten."""
-        withdrawn = self._withdrawn
-        self._withdrawn = []
-        return withdrawn
+    # what is to be pushed
 
     def take_unsent(self, now_ms: int) -> list[Node]:
         """Own durable nodes to push now, parents first; none while the server asked to wait."""
-        return [] if now_ms < self.paused_until_ms else self.pending.take_unsent()
-
-    # own writing
-
-    def flush(self, now_ms: int) -> list[bytes]:
-        """Make nodes of the open edits; their ids. `now_ms` is the wall clock since 1970."""
-        if not self.replica.has_open_edits:
+        if self.log.is_compared or now_ms < self.paused_until_ms:
             return []
-        ids = self.replica.commit(now_ms)
-        self.take_own(ids)
-        return ids
+        return self.pending.take_unsent()
 
-    def take_own(self, ids: Sequence[bytes]) -> None:
-        """Own nodes were written to the replica, by a flush or a branch."""
-        if not ids:
-            return
-        nodes = [self.replica.node(node_id) for node_id in ids]
-        for node in nodes:
-            self.pending.add(node, is_durable=False)
-        self._writes.append(OwnNodes(nodes))
-        self._note_changes(Origin.LOCAL, nodes)
+    def take_unsent_back(self, now_ms: int) -> list[Node]:
+        """Nodes of anybody that the server lost, asked for, and shall be given now."""
+        return self.log.push_back.take_unsent(now_ms)
 
-    def begin_transaction(self, now_ms: int) -> None:
-        """From here on edits belong to one node. Raises `TransactionError` inside of one."""
-        if self.is_transaction_open:
-            raise TransactionError("a transaction is open already")
-        self.flush(now_ms)
-        self.is_transaction_open = True
+    @property
+    def has_unsent(self) -> bool:
+        """Whether there is something to push, now or after a pause."""
+        if self.log.push_back.has_unsent:
+            return True
+        return self.pending.has_unsent and not self.log.is_compared
 
-    def end_transaction(self, now_ms: int, *, keep: bool) -> list[bytes]:
-        """Write the transaction's node, or forget all of its edits."""
-        self.is_transaction_open = False
-        if keep:
-            return self.flush(now_ms)
-        self.replica.discard()
-        self.replica.take_changes()
-        return []
-
-    def stored(self, writes: Iterable[StoreWrite]) -> None:
-        """Writes are on disk: the own nodes among them may be pushed."""
-        for write in writes:
-            if isinstance(write, OwnNodes | Rewritten | LineageAdopted):
-                self.pending.stored([node.id for node in write.nodes])
+    @property
+    def resumes_at_ms(self) -> int | None:
+        """When to look again for what waits for a pause to end; None when nothing does."""
+        waits: list[int] = []
+        if self.log.push_back.has_unsent:
+            waits.append(self.log.push_back.paused_until_ms)
+        if self.pending.has_unsent and not self.log.is_compared:
+            waits.append(self.paused_until_ms)
+        return min(waits, default=None)
 
     # the session
 
@@ -174,50 +132,106 @@ class Engine:
     @property
     def backlog(self) -> Pending | None:
         """What waits to be pushed, as a hello declares it."""
-        if not len(self.pending) or self.replica.identity is None:
+        if self.replica.identity is None:
             return None
-        return Pending(nodes=len(self.pending), bytes=self.pending.size_bytes)
-
-    def admitted_frontier(self) -> list[bytes]:
-        """Heads of what the server has acknowledged or sent, ascending."""
-        if self.is_draft:
-            return []
-        if not len(self.pending):
-            return self.replica.frontier
-        graph = self.replica.graph
-        heads: set[bytes] = set()
-        seen: set[bytes] = set()
-        waiting = self.replica.frontier
-        while waiting:
-            node_id = waiting.pop()
-            if node_id in seen:
-                continue
-            seen.add(node_id)
-            pending = self.pending.get(node_id)
-            if pending is None:
-                heads.add(node_id)
-            else:
-                waiting.extend(pending.node.parents)
-        lvs = graph.heads_of([graph.index_of(node_id) for node_id in heads])
-        return sorted(graph.id_of(lv) for lv in lvs)
+        nodes, size_bytes = len(self.pending), self.pending.size_bytes
+        missing = self.log.missing_size
+        if missing is not None:
+            nodes, size_bytes = nodes + missing.nodes, size_bytes + missing.bytes
+        return Pending(nodes=nodes, bytes=size_bytes) if nodes else None
 
     def opened(self, opened: Opened, now_ms: int) -> None:
-        """A server proved itself: a draft becomes part of its room."""
-        if not self.is_draft:
-            return
+        """A server proved itself: a draft becomes part of its room.
+
+        Its log may go on from elsewhere than the one that was held.
+        """
+        if self.is_draft:
+            self._adopt(opened.lineage, now_ms)
+        self.log.opened(opened.catch_up, opened.frontier)
+        is_same_log = opened.epoch == self.log.places.epoch and self.cursor is not None
+        if opened.catch_up in ("none", "cursor") and is_same_log:
+            assert self.cursor is not None
+            # What acks named beyond the cursor may have been lost since.
+            if self.log.places.last_seq > self.cursor.seq:
+                self._cut_log(opened.epoch, self.cursor.seq)
+        elif opened.catch_up != "cut":
+            self._cut_log(opened.epoch, 0)
+
+    def _adopt(self, lineage: bytes, now_ms: int) -> None:
         self.flush(now_ms)
         self.is_draft = False
         nodes: list[Node] = []
         if self.replica.identity is None:
-            self._swap(Replica(self.replica.room_id, None, opened.lineage), {}, [])
+            self._swap(Replica(self.replica.room_id, None, lineage), {}, [])
         else:
-            adoption = self.replica.adopt(opened.lineage)
+            adoption = self.replica.adopt(lineage)
             nodes = adoption.nodes
             self._swap(adoption.replica, adoption.mapping, nodes)
-        self._writes.append(LineageAdopted(opened.lineage, nodes))
+        self._writes.append(LineageAdopted(lineage, nodes))
+
+    def cut_found(self, epoch: bytes, seq: int) -> None:
+        """The log that was held and the server's are the same up to `seq` only."""
+        self._cut_log(epoch, seq)
+
+    def catch_up_changed(self, epoch: bytes, catch_up: str) -> None:
+        """Another rung of the ladder is taken; nothing is known to be the same any more."""
+        self.log.catch_up = catch_up
+        self._cut_log(epoch, 0)
+
+    def _cut_log(self, epoch: bytes, seq: int) -> None:
+        self.log.places.cut(seq, epoch)
+        if self.older is not None:
+            self.older.cut(seq)
+        node_id = self.log.places.id_at(seq)
+        self.cursor = None if node_id is None else Cursor(epoch=epoch, seq=seq, id=node_id)
+        self._writes.append(LogCut(epoch, seq, self.cursor))
+
+    def missing_asked(self) -> None:
+        """The server lost history, and takes it from anybody once this session has caught up."""
+        self.log.missing_asked()
+
+    def checkpoint_received(self, checkpoint: SignedCheckpoint) -> None:
+        """The server said how far its log has come."""
+        self.checkpoint = checkpoint
+        self._writes.append(CheckpointKept(checkpoint))
+
+    def caught_up(self) -> None:
+        """The session is live: all of the server's log is here, what else is here it lacks.
+
+        Own nodes that were in a log once are pending again, whoever lost them. What others wrote
+        is brought back if the server asks for it. Does nothing but once a session.
+        """
+        if not self.log.catch_up:
+            return
+        lost = self.log.caught_up(self.replica)
+        identity = self.replica.identity
+        if identity is None:
+            return
+        lost_once = [node for node in lost if node.id not in self.pending]
+        own = [node for node in lost_once if node.author == identity.public_key]
+        if own:
+            self._pend_own_again(own)
+        if self.log.bring_back(lost_once):
+            # Own ones go in their places among the others.
+            self.pending.sent(node.id for node in own)
+
+    def _pend_own_again(self, nodes: Sequence[Node]) -> None:
+        """Own nodes that were acknowledged once are not in the server's log."""
+        identity = self.replica.identity
+        assert identity is not None
+        for node in nodes:
+            if node.signature is None:
+                # It came without, as old history does.
+                node.signature = identity.sign(Purpose.NODE, node.id)
+        self.pending.pend_again(nodes, self.replica.graph)
+        self._canonical = None
+        self._writes.append(PendingAgain(nodes))
 
     def disconnected(self) -> None:
         """The session is over: whatever has no acknowledgment is to be sent again."""
+        self.log.ended()
+        if self.older is not None:
+            self.older.drop_page()
         self.pending.send_all_again()
         self.paused_until_ms = 0
 
@@ -232,11 +246,14 @@ class Engine:
         self.flush(now_ms)
         result = self.replica.add_nodes(received.nodes, now_ms, verify=verify)
         is_faulty = bool(result.rejected or result.waiting)
-        if result.accepted:
+        if result.accepted or result.held:
             self._canonical = None
             # What is stored is believed when it is read again.
-            pack = self._pack_of(result.accepted) if is_faulty else received.pack
-            self._writes.append(ReceivedPack(pack))
+            if is_faulty:
+                self._writes += map(ReceivedPack, self._packs_of(result.accepted))
+            else:
+                pack = ReceivedPack(received.pack, received.from_seq, received.to_seq)
+                self._writes.append(pack)
             self._note_changes(
                 Origin.REMOTE, [self.replica.node(node_id) for node_id in result.accepted]
             )
@@ -246,16 +263,19 @@ class Engine:
             self.cursor = None
             self._writes.append(CursorMoved(None))
             raise _fault_of(result)
+        self.log.received(received)
         self._admit(
             {node.id: received.from_seq + at for at, node in enumerate(received.nodes)}, cursor
         )
 
-    def _pack_of(self, node_ids: Sequence[bytes]) -> bytes:
+    def _packs_of(self, node_ids: Sequence[bytes]) -> list[bytes]:
+        """Nodes one by one, so that each keeps the signature and body that it has."""
         nodes = [self.replica.node(node_id) for node_id in node_ids]
-        return encode_pack(nodes, signatures=all(node.signature is not None for node in nodes))
+        return [encode_pack([node], signatures=node.signature is not None) for node in nodes]
 
     def acknowledged(self, acknowledged: Acknowledged, cursor: Cursor | None) -> None:
         """Own nodes are in the log."""
+        self.log.acknowledged(acknowledged.seqs)
         self._admit(acknowledged.seqs, cursor)
 
     def _admit(self, seqs: dict[bytes, int], cursor: Cursor | None) -> None:
@@ -283,8 +303,10 @@ class Engine:
         for node in refused.nodes:
             pending = self.pending.get(node.id)
             if pending is None:
-                # Rewritten since it was sent.
+                # Rewritten since it was sent, or somebody else's.
+                self._withdrawn += self.log.push_back.refused(node, now_ms)
                 continue
+            self.log.push_back.settle([node.id])
             if is_final(node):
                 final_nodes.append(node)
                 continue
@@ -306,82 +328,32 @@ class Engine:
         identity = self.replica.identity
         assert identity is not None
         parents = [self.replica.node(parent) for parent in self.replica.node(node_id).parents]
-        self.pending.pend_again(
-            [
-                parent
-                for parent in parents
-                if parent.author == identity.public_key and parent.id not in self.pending
-            ],
-            self.replica.graph,
-        )
+        missing = [
+            parent
+            for parent in parents
+            if parent.author == identity.public_key and parent.id not in self.pending
+        ]
+        if missing:
+            self._pend_own_again(missing)
 
     def _roll_back(self, final_nodes: list[RefusedNode], now_ms: int) -> None:
         self.flush(now_ms)
         rejections = [
             rejection_of(self.replica.node(refused.id), refused) for refused in final_nodes
         ]
-        rebase = self.replica.without({each.node_id: each.operation_indexes for each in rejections})
+        try:
+            rebase = self.replica.without(
+                {each.node_id: each.operation_indexes for each in rejections}
+            )
+        except HistoryMissingError:
+            # They are refused again, and taken back, when older history is here.
+            self.refused_too_early += [each.node_id for each in rejections]
+            return
         removed = self._swap(rebase.replica, rebase.mapping, rebase.nodes)
         self._withdrawn.extend(removed)
         self._rejections.extend(rejections)
         self._writes.append(Rewritten(removed, rebase.nodes, rejections))
         self._changes.extend(rolled_back_changes(rejections))
-
-    def _swap(
-        self, replica: Replica, mapping: Mapping[bytes, bytes | None], nodes: Sequence[Node]
-    ) -> list[bytes]:
-        """Go on with another replica, whose `nodes` are new; the pending ids that are gone."""
-        moved = {
-            node_id: mapping.get(node_id) for node_id in self.pending if node_id not in replica
-        }
-        self._successors.update(moved)
-        self.replica = replica
-        self.generation += 1
-        self._canonical = None
-        # It was built whole, so everything in it looks new.
-        replica.take_changes()
-        self.pending.rewrite(moved, nodes, replica.graph)
-        return list(moved)
-
-    def successor(self, node_id: bytes) -> bytes | None:
-        """The node that stands for `node_id` after rewriting; None when it was taken back."""
-        current: bytes | None = node_id
-        while current is not None and current in self._successors:
-            current = self._successors[current]
-        return current
-
-    # reading
-
-    @property
-    def held_count(self) -> int:
-        """How many nodes wait for parents."""
-        return len(self.replica.waiting)
-
-    def canonical(self) -> View | Replica:
-        """What the server has acknowledged, and nothing else.
-
-        Without pending edits that is the replica itself. Otherwise it is a view, replayed from
-        history whenever what is acknowledged has changed.
-        """
-        if not len(self.pending) and not self.replica.has_open_edits:
-            return self.replica
-        if self._canonical is None:
-            self._canonical = self.replica.at(self.admitted_frontier())
-        return self._canonical
-
-    def _note_changes(self, origin: Origin, nodes: Iterable[Node]) -> None:
-        changed = self.replica.take_changes()
-        if not changed or not self.is_observed:
-            return
-        authors: dict[Place, set[bytes]] = {}
-        for node in nodes:
-            for operation in node.operations():
-                place = place_of(operation)
-                if place is not None:
-                    authors.setdefault(place, set()).add(node.author)
-        for state_kind, key in sorted(changed):
-            kind = KIND_OF_STATE[state_kind]
-            self._changes.append(Change(kind, key, origin, frozenset(authors.get((kind, key), ()))))
 
 
 def _fault_of(result: ImportResult) -> ServerFault:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from roomlog.core.errors import (
     ClockExhaustedError,
+    HistoryMissingError,
     IdentityFileError,
     InvalidTypeError,
     InvalidValueError,
+    NotSubscribedError,
     RoomlogError,
     UnknownNodeError,
 )
@@ -72,6 +74,14 @@ class ServerUnprovenError(ConnectionStoppedError):
     """The server could not sign the handshake for the origin that was dialled."""
 
 
+class NotConnectedError(RoomlogError):
+    """What needs a server at this moment was asked for without one, or it cannot do it."""
+
+
+class PeerUnknownError(RoomlogError):
+    """A signal found nobody: who it was for is not in the room."""
+
+
 class LocalStoreError(RoomlogError):
     """The local store cannot be read or written: the message names the path."""
 
@@ -97,6 +107,7 @@ __all__ = [
     "ClockExhaustedError",
     "ConnectionStoppedError",
     "DocumentClosedError",
+    "HistoryMissingError",
     "IdentityFileError",
     "InvalidTypeError",
     "InvalidValueError",
@@ -106,6 +117,9 @@ __all__ = [
     "LocalStoreLockedError",
     "LocalStoreRoomError",
     "LocalStoreTooNewError",
+    "NotConnectedError",
+    "NotSubscribedError",
+    "PeerUnknownError",
     "ReadOnlyError",
     "RoomlogError",
     "ServerKeyChangedError",

@@ -14,6 +14,7 @@ from roomlog.client.store_writes import (
     CheckpointKept,
     CursorMoved,
     HistoryComplete,
+    HistoryDropped,
     HistoryPack,
     LineageAdopted,
     LogCut,
@@ -65,7 +66,7 @@ def apply_write(connection: sqlite3.Connection, write: StoreWrite) -> None:
     elif isinstance(write, SnapshotKept):
         connection.execute(
             "INSERT OR REPLACE INTO snapshot (slot, seq, frontier, state, state_hash, digest,"
-            " signature, server_key) VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+            " signature, server_key, history_seq) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 write.seq,
                 write.frontier_pack,
@@ -74,6 +75,7 @@ def apply_write(connection: sqlite3.Connection, write: StoreWrite) -> None:
                 write.digest,
                 write.signature,
                 write.server_key,
+                write.history_seq,
             ),
         )
     elif isinstance(write, HistoryPack):
@@ -82,10 +84,13 @@ def apply_write(connection: sqlite3.Connection, write: StoreWrite) -> None:
             " VALUES (?, ?, ?, ?)",
             (write.from_seq - HISTORY_POSITIONS, write.pack, write.from_seq, write.to_seq),
         )
+    elif isinstance(write, HistoryDropped):
+        connection.execute("DELETE FROM node_pack WHERE position < 0")
     elif isinstance(write, HistoryComplete):
         connection.execute("DELETE FROM snapshot")
     elif isinstance(write, PatternsChanged):
         _set_encoded(connection, "patterns", write.patterns or None)
+        _set_encoded(connection, "patterns_before", write.before)
     elif isinstance(write, Rewritten):
         connection.executemany(
             "DELETE FROM node_pack WHERE own_id = ? AND own_id IS NOT NULL AND seq IS NULL",
@@ -119,6 +124,7 @@ def _cut(connection: sqlite3.Connection, cut: LogCut) -> None:
         " AND EXISTS (SELECT 1 FROM snapshot)",
         (cut.seq,),
     )
+    connection.execute("UPDATE snapshot SET history_seq = min(history_seq, ?)", (cut.seq,))
     connection.execute(
         "UPDATE node_pack SET from_seq = NULL, to_seq = NULL WHERE from_seq > ?", (cut.seq,)
     )

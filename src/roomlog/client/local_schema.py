@@ -57,7 +57,7 @@ MIGRATIONS: Final = (
             "CREATE TABLE snapshot (slot INTEGER PRIMARY KEY CHECK (slot = 1),"
             " seq INTEGER NOT NULL, frontier BLOB NOT NULL, state BLOB NOT NULL,"
             " state_hash BLOB NOT NULL, digest BLOB NOT NULL, signature BLOB NOT NULL,"
-            " server_key BLOB NOT NULL)",
+            " server_key BLOB NOT NULL, history_seq INTEGER NOT NULL)",
         ),
     ),
 )

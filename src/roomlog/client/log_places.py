@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import final
 
 from roomlog.core.graph import Graph
-from roomlog.protocol.held_log import HeldGraph
 
 
 @final
@@ -87,16 +86,13 @@ class ClientLog:
 
     def __init__(self, places: LogPlaces, graph: Graph) -> None:
         self._places = places
-        self._graph = HeldGraph(graph)
+        self._graph = graph
+
+    @property
+    def graph(self) -> Graph:
+        """Everything held, in the order in which it came."""
+        return self._graph
 
     def id_at(self, seq: int) -> bytes | None:
-        """The node with this seq."""
+        """The node with this seq, None when it is not known."""
         return self._places.id_at(seq)
-
-    def ancestor(self, node_id: bytes, distance: int) -> bytes | None:
-        """The node `distance` steps below along newest parents."""
-        return self._graph.ancestor(node_id, distance)
-
-    def side_heads(self, node_id: bytes, distance: int, known: Sequence[bytes]) -> list[bytes]:
-        """What joined that chain from the side and is not in the history of `known`."""
-        return self._graph.side_heads(node_id, distance, known)

@@ -6,10 +6,15 @@ from typing import Literal, TypeAlias, final
 
 import msgspec
 
+from roomlog.protocol.capabilities import Offer
 from roomlog.protocol.codec import Codec
 
 Verify: TypeAlias = Literal["live", "all"]
 """Whose signatures are checked: those of live nodes, or those of history as well."""
+
+
+History: TypeAlias = Literal["full", "recent"]
+"""How much history is brought in after joining by a snapshot."""
 
 
 @final
@@ -20,4 +25,9 @@ class DocumentOptions(msgspec.Struct, frozen=True, kw_only=True):
     codec: Codec
     server_key: bytes | None
     verify: Verify
+    history: History
+    patterns: tuple[str, ...] | None
+    """What to subscribe to, () for everything; None leaves what the local store has."""
+    offer: Offer | None
+    """The capabilities to offer; None for all."""
     close_timeout_s: float

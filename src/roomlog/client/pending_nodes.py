@@ -91,6 +91,11 @@ class PendingNodes:
         self._unsent = {}
         return nodes
 
+    def sent(self, node_ids: Iterable[bytes]) -> None:
+        """A session was given these in another way."""
+        for node_id in node_ids:
+            self._unsent.pop(node_id, None)
+
     @property
     def has_unsent(self) -> bool:
         """Whether there is something to push."""
@@ -118,7 +123,7 @@ class PendingNodes:
         for node in nodes:
             self._put(PendingNode(node, 0, is_durable=True))
             self._unsent[node.id] = node
-        self._sort(graph)
+        self.sort(graph)
 
     def rewrite(
         self, mapping: Mapping[bytes, bytes | None], nodes: Sequence[Node], graph: Graph
@@ -138,9 +143,9 @@ class PendingNodes:
         for node in reversed(nodes):
             serial = serials.get(node.id, serial)
             self._put(PendingNode(node, serial, is_durable=False))
-        self._sort(graph)
+        self.sort(graph)
 
-    def _sort(self, graph: Graph) -> None:
+    def sort(self, graph: Graph) -> None:
         """Order of writing, and parents first where that does not tell."""
         order = sorted(
             self._by_id.values(), key=lambda each: (each.serial, graph.index_of(each.node.id))

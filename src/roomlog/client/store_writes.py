@@ -83,6 +83,8 @@ class SnapshotKept(msgspec.Struct, frozen=True, kw_only=True):
     digest: bytes
     signature: bytes
     server_key: bytes
+    history_seq: int
+    """Up to where history is missing: `seq`, or less once the log was cut below it."""
 
 
 @final
@@ -95,15 +97,25 @@ class HistoryPack(msgspec.Struct, frozen=True):
 
 
 @final
+class HistoryDropped(msgspec.Struct, frozen=True):
+    """What came of the history at and below the snapshot cannot be right: it is read anew."""
+
+
+@final
 class HistoryComplete(msgspec.Struct, frozen=True):
     """All of the history is here: the snapshot is not needed any more."""
 
 
 @final
 class PatternsChanged(msgspec.Struct, frozen=True):
-    """Whose bodies are here from now on; () for all."""
+    """Whose bodies the nodes have that come from now on; () for all.
+
+    `before` is what those had that came until now, while bodies of them are missing; None when
+    none is.
+    """
 
     patterns: tuple[str, ...]
+    before: tuple[str, ...] | None
 
 
 @final
@@ -141,6 +153,7 @@ StoreWrite: TypeAlias = (
     | CheckpointKept
     | SnapshotKept
     | HistoryPack
+    | HistoryDropped
     | HistoryComplete
     | PatternsChanged
     | Rewritten

@@ -38,6 +38,7 @@ class StoredDocument:
         places: LogPlaces | None = None,
         checkpoint: SignedCheckpoint | None = None,
         patterns: tuple[str, ...] = (),
+        patterns_before: tuple[str, ...] | None = None,
         snapshot: SnapshotKept | None = None,
         history: list[HistoryPack] | None = None,
     ) -> None:
@@ -56,7 +57,9 @@ class StoredDocument:
         self.checkpoint = checkpoint
         """The newest that the server gave."""
         self.patterns = patterns
-        """Whose bodies are here; () for all."""
+        """Whose bodies are here, or shall be; () for all."""
+        self.patterns_before = patterns_before
+        """Whose bodies were here before, while those of `patterns` are not complete."""
         self.snapshot = snapshot
         """What the nodes stand on while the history below it is not complete."""
         self.history = [] if history is None else history
@@ -89,6 +92,7 @@ def read_document(connection: sqlite3.Connection, path: str, version: int) -> St
         places=LogPlaces(meta.get("epoch")),
         checkpoint=_decoded_meta(meta, "checkpoint", SignedCheckpoint),
         patterns=_decoded_meta(meta, "patterns", tuple[str, ...]) or (),
+        patterns_before=_decoded_meta(meta, "patterns_before", tuple[str, ...]),
         snapshot=_read_snapshot(connection) if version >= 2 else None,
     )
     _read_packs(connection, document, path, "from_seq, to_seq" if version >= 2 else "NULL, NULL")
@@ -119,10 +123,10 @@ def _read_packs(
             if at == len(nodes):
                 nodes.append(node)
                 continue
-            # Own nodes come back in a pack of the log, bodies in one of their own.
-            decoded[number] = nodes[at]
-            if nodes[at].body is None and node.body is not None:
-                decoded[number] = nodes[at] = node
+            # Own nodes come back in a pack of the log, bodies and signatures in one of their own.
+            kept = decoded[number] = nodes[at]
+            kept.body = node.body if kept.body is None else kept.body
+            kept.signature = node.signature if kept.signature is None else kept.signature
         if from_seq is not None:
             # The ids are those of the nodes that are kept, so that they exist once.
             held = decoded[: to_seq - from_seq + 1]
@@ -139,11 +143,12 @@ def _read_packs(
 
 def _read_snapshot(connection: sqlite3.Connection) -> SnapshotKept | None:
     row = connection.execute(
-        "SELECT seq, frontier, state, state_hash, digest, signature, server_key FROM snapshot"
+        "SELECT seq, frontier, state, state_hash, digest, signature, server_key, history_seq"
+        " FROM snapshot"
     ).fetchone()
     if row is None:
         return None
-    seq, frontier, state, state_hash, digest, signature, server_key = row
+    seq, frontier, state, state_hash, digest, signature, server_key, history_seq = row
     return SnapshotKept(
         seq=seq,
         frontier_pack=frontier,
@@ -152,6 +157,7 @@ def _read_snapshot(connection: sqlite3.Connection) -> SnapshotKept | None:
         digest=digest,
         signature=signature,
         server_key=server_key,
+        history_seq=history_seq,
     )
 
 

@@ -99,3 +99,11 @@ class WebSocket:
         """Say goodbye, and wait a little for the answer."""
         assert self._socket is not None
         await self._socket.close(code=code)
+
+
+def busy_hint_ms(error: Exception) -> int | None:
+    """How long an HTTP answer in place of the upgrade asked to wait (RFC 9110, section 10.2.3)."""
+    if not isinstance(error, aiohttp.WSServerHandshakeError) or error.headers is None:
+        return None
+    seconds = error.headers.get("Retry-After", "")
+    return int(seconds) * 1000 if seconds.isascii() and seconds.isdigit() else None
