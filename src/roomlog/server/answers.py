@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, Protocol, final
 
+from roomlog.core.difference import Difference
 from roomlog.protocol.effects import Read, ReadBefore, ReadMissing, ReadNodes
 from roomlog.server.history import Page
 from roomlog.server.old_pages import Stretch
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from roomlog.server.feeder import Feeder
 
 FREE_SEARCH_SECONDS: Final = 0.002
+CHAINS_A_STEP: Final = 400
+"""How much of the graph is searched before others get their turn: about a millisecond."""
 REST_PER_SEARCH: Final = 4
 """How much longer than it searched the graph a session rests before it may search again."""
 Ranges = list[tuple[int, int]]
@@ -38,20 +41,22 @@ class Answer(Protocol):
 class NodesAnswer:
     """Nodes of the log: what to send is looked for when the answer's turn has come.
 
-    `find` gets the room and the reading position; `mode` is the label in the metrics.
+    `find` gets the room and the reading position, and yields None while it has to look further;
+    `mode` is the label in the metrics.
     """
 
     def __init__(
         self,
         read: ReadMissing | ReadNodes | ReadBefore,
         mode: str,
-        find: Callable[[Room, int], Found],
+        find: Callable[[Room, int], Iterator[Found | None]],
         now: float,
     ) -> None:
         self._read = read
         self._mode = mode
         self._find = find
         self._started = now
+        self._search: Iterator[Found | None] | None = None
         self._is_found = False
         self._ranges: Ranges = []
         self._missing: tuple[bytes, ...] = ()
@@ -61,10 +66,17 @@ class NodesAnswer:
         hub = feeder.connection.hub
         room, reader = feeder.place()
         if not self._is_found:
+            if self._search is None:
+                self._search = self._find(room, feeder.position())
             started = hub.monotonic()
-            self._ranges, self._missing = self._find(room, feeder.position())
+            found = next(self._search)
+            self._search_seconds += hub.monotonic() - started
+            if found is None:
+                # Others get their turn.
+                await asyncio.sleep(0)
+                return False
+            self._ranges, self._missing = found
             self._is_found = True
-            self._search_seconds = hub.monotonic() - started
         await feeder.drained()
         if feeder.is_stopped:
             return True
@@ -113,10 +125,19 @@ class NodesAnswer:
 
 
 def answer_missing(read: ReadMissing, now: float) -> Answer:
-    """What is not in the history of a frontier."""
+    """What is not in the history of a frontier; unknown ids count as nothing."""
 
-    def find(room: Room, position: int) -> Found:
-        return missing_ranges(room, read.frontier, position), ()
+    def find(room: Room, position: int) -> Iterator[Found | None]:
+        graph = room.graph
+        known = [lv for lv in map(graph.index_of, read.frontier) if lv >= 0]
+        difference = Difference(graph, graph.frontier, known)
+        while not difference.advance(CHAINS_A_STEP):
+            yield None
+        ranges = difference.ranges()
+        yield (
+            [(start + 1, min(end, position)) for start, end in ranges if start + 1 <= position],
+            (),
+        )
 
     return NodesAnswer(read, "walk", find, now)
 
@@ -124,8 +145,8 @@ def answer_missing(read: ReadMissing, now: float) -> Answer:
 def answer_nodes(read: ReadNodes, now: float) -> Answer:
     """Nodes by their ids."""
 
-    def find(room: Room, position: int) -> Found:
-        return named_ranges(room, read.ids)
+    def find(room: Room, position: int) -> Iterator[Found | None]:
+        yield named_ranges(room, read.ids)
 
     return NodesAnswer(read, "ids", find, now)
 
@@ -133,22 +154,11 @@ def answer_nodes(read: ReadNodes, now: float) -> Answer:
 def answer_before(read: ReadBefore, now: float) -> Answer:
     """One page backwards: the newest of what lies below a seq."""
 
-    def find(room: Room, position: int) -> Found:
+    def find(room: Room, position: int) -> Iterator[Found | None]:
         last = min(read.seq - 1, room.head_seq)
-        return [(max(1, last - read.page_nodes + 1), last)] if last > 0 else [], ()
+        yield [(max(1, last - read.page_nodes + 1), last)] if last > 0 else [], ()
 
     return NodesAnswer(read, "before", find, now)
-
-
-def missing_ranges(room: Room, frontier: tuple[bytes, ...], position: int) -> Ranges:
-    """Stretches of seq up to `position` that are not in the history of `frontier`.
-
-    Unknown ids count as nothing.
-    """
-    graph = room.graph
-    known = sorted({lv for lv in map(graph.index_of, frontier) if lv >= 0})
-    only_here, _ = graph.diff(graph.frontier, known)
-    return [(start + 1, min(end, position)) for start, end in only_here if start + 1 <= position]
 
 
 def named_ranges(room: Room, ids: tuple[bytes, ...]) -> Found:
