@@ -87,6 +87,9 @@ class NaiveRoom:
     def id_at(self, seq: int) -> bytes:
         return self.log[seq - 1].id
 
+    def seq_of(self, node_id: bytes) -> int:
+        return next((seq for seq, node in enumerate(self.log, 1) if node.id == node_id), 0)
+
     def knows(self, node_id: bytes) -> bool:
         return any(node.id == node_id for node in self.log)
 

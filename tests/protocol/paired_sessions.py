@@ -104,6 +104,9 @@ class PlainRoom:
     def id_at(self, seq: int) -> bytes:
         return self.nodes[seq - 1].id
 
+    def seq_of(self, node_id: bytes) -> int:
+        return self.places.get(node_id, 0)
+
     def knows(self, node_id: bytes) -> bool:
         return node_id in self.places
 

@@ -45,8 +45,12 @@ class Facts:
     def frontier_ids(self) -> list[bytes]:
         return [self.id_at(self.head_seq)] if self.head_seq else []
 
+    def seq_of(self, node_id: bytes) -> int:
+        seq = int.from_bytes(node_id, "big")
+        return seq if 1 <= seq <= self.head_seq else 0
+
     def knows(self, node_id: bytes) -> bool:
-        return 1 <= int.from_bytes(node_id, "big") <= self.head_seq
+        return self.seq_of(node_id) > 0
 
     def missing_of(self, known_epoch: bytes | None) -> messages.After | None:
         return self.missing

@@ -29,6 +29,7 @@ def by_the_table(hello: Hello, room: Facts, caps: dict[str, object], *, is_subsc
         and brought.epoch == room.epoch
         and brought.seq <= room.head_seq
         and (brought.seq == 0 or brought.id == room.id_at(brought.seq))
+        and all(0 < room.seq_of(head) <= brought.seq for head in hello.frontier)
     )
     is_head = matches and brought is not None and brought.seq == room.head_seq
     is_ahead_of_nothing = brought is not None and brought.seq > 0
@@ -52,7 +53,7 @@ def by_the_table(hello: Hello, room: Facts, caps: dict[str, object], *, is_subsc
 
 @given(
     cursor=CURSORS,
-    has_frontier=st.booleans(),
+    frontier=st.lists(st.integers(1, 6).map(lambda seq: seq.to_bytes(32, "big")), max_size=2),
     head_seq=st.integers(0, 5),
     snapshot_seq=st.integers(0, 2),
     off=st.sets(st.sampled_from(["cursor_resume", "log_cut", "snapshot_join"])),
@@ -60,7 +61,7 @@ def by_the_table(hello: Hello, room: Facts, caps: dict[str, object], *, is_subsc
 )
 def test_every_past_meets_the_first_row_of_the_table_that_fits(
     cursor: Cursor | None,
-    has_frontier: bool,
+    frontier: list[bytes],
     head_seq: int,
     snapshot_seq: int,
     off: set[str],
@@ -72,7 +73,7 @@ def test_every_past_meets_the_first_row_of_the_table_that_fits(
         proto=1,
         nonce=CLIENT_NONCE,
         cursor=cursor,
-        frontier=[b"f" * 32] if has_frontier else [],
+        frontier=frontier,
     )
     caps = {name: value for name, value in own_offer().items() if name not in off}
     assert catch_up_of(hello, room, caps, is_subscribed=is_subscribed) == by_the_table(

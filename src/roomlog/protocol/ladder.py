@@ -7,8 +7,24 @@ capability is missing the next rung below it is there.
 from __future__ import annotations
 
 from roomlog.protocol.capabilities import Offer
-from roomlog.protocol.messages import Hello
+from roomlog.protocol.messages import Cursor, Hello
 from roomlog.protocol.room_facts import RoomFacts
+
+
+def _fits(cursor: Cursor, frontier: list[bytes], room: RoomFacts) -> bool:
+    """Whether the client holds just what the log has at and below its cursor.
+
+    A raw copy of a log that was put back and went on has the same epoch, and may even have the same
+    node at the same seq, with others below it. Who holds everything up to its cursor holds `seq`
+    nodes there. If those are not the first `seq` of this log, one of them is unknown here or came
+    later, and so is a head that stands on it.
+    """
+    seq = cursor.seq
+    if cursor.epoch != room.epoch or seq > room.head_seq:
+        return False
+    if seq > 0 and room.id_at(seq) != cursor.id:
+        return False
+    return all(1 <= room.seq_of(head) <= seq for head in frontier)
 
 
 def catch_up_of(hello: Hello, room: RoomFacts, caps: Offer, *, is_subscribed: bool) -> str:
@@ -19,10 +35,8 @@ def catch_up_of(hello: Hello, room: RoomFacts, caps: Offer, *, is_subscribed: bo
     """
     head = room.head_seq
     cursor = hello.cursor if "cursor_resume" in caps else None
-    if cursor is not None and cursor.epoch == room.epoch and cursor.seq <= head:
-        is_known = cursor.seq == 0 or room.id_at(cursor.seq) == cursor.id
-        if is_known:
-            return "none" if cursor.seq == head else "cursor"
+    if cursor is not None and _fits(cursor, hello.frontier, room):
+        return "none" if cursor.seq == head else "cursor"
     if head == 0 and not hello.frontier:
         return "none"
     if cursor is not None and cursor.seq > 0 and "log_cut" in caps:

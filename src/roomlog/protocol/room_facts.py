@@ -32,6 +32,9 @@ class RoomFacts(Protocol):
     def id_at(self, seq: int) -> bytes:
         """The node with this durable seq."""
 
+    def seq_of(self, node_id: bytes) -> int:
+        """The durable seq of the node with this id, 0 when there is none."""
+
     def knows(self, node_id: bytes) -> bool:
         """Whether a node of this id is in the durable log."""
 

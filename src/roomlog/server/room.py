@@ -140,6 +140,10 @@ class Room:
         """The node with this durable seq."""
         return self.graph.id_of(seq - 1)
 
+    def seq_of(self, node_id: bytes) -> int:
+        """The durable seq of the node with this id, 0 when there is none."""
+        return self.graph.index_of(node_id) + 1
+
     def knows(self, node_id: bytes) -> bool:
         """Whether a node of this id is in the durable log."""
         return self.graph.index_of(node_id) >= 0
