@@ -145,6 +145,52 @@ async def test_t44_a_signal_drains_the_process_and_it_exits_with_zero(
     assert (tmp_path / "store" / "server.key").stat().st_mode & 0o777 == 0o600
 
 
+async def test_t44_stuck_sockets_do_not_keep_the_process_from_ending_with_zero(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "store")
+    keys = {"drain_deadline_ms": "2000", "messages_per_second": "1000000"}
+    async with contextlib.AsyncExitStack() as stack:
+        process, url = await stack.enter_async_context(server_process(store=path, **keys))
+        writer = await stack.enter_async_context(await join(url))
+        await writer.push_and_wait(*[writer.write() for _ in range(10)])
+        # One never reads, and a lot waits for it.
+        deaf = await stack.enter_async_context(await join(url))
+        assert deaf.socket._response.connection is not None
+        transport = deaf.socket._response.connection.transport
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        stack.callback(transport.abort)
+        for _ in range(40_000):
+            await deaf.send({"type": "ping", "ref": "r" * 64})
+        # One is in the middle of a pack.
+        cut = await stack.enter_async_context(await join(url))
+        assert cut.socket._response.connection is not None
+        half = cut.socket._response.connection.transport
+        assert half is not None
+        stack.callback(half.abort)
+        half.write(b"\x82\xfe\xff\xff" + b"mask" + bytes(100))
+        # One is no session, one says nothing at all.
+        port = int(url.rpartition(":")[2])
+        for head in (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"", b"GET /ws/room HT"):
+            _, plain = await asyncio.open_connection("127.0.0.1", port)
+            plain.write(head)
+            stack.callback(plain.close)
+        process.send_signal(signal.SIGTERM)
+        await writer.receive_type("notice")
+        assert (await writer.receive_type("checkpoint"))["seq"] == 10
+        assert (await writer.closed()).code == 1012
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert process.stderr is not None
+        log = (await process.stderr.read()).decode()
+        seconds = re.search(r'"seconds": ?([0-9.]+), "event": ?"stopped"', log)
+        assert seconds is not None, log
+        assert float(seconds[1]) <= 2.5
+    store = SqliteStore.open_read_only(path)
+    assert store.rooms()[0].head_seq == 10
+    store.close()
+
+
 async def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     async with server_process(store=str(tmp_path / "store"), drain_deadline_ms="60000") as (
         process,

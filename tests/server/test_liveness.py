@@ -31,8 +31,31 @@ async def test_t34_a_socket_that_answers_no_ping_is_cut(start: Start) -> None:
     assert b'closes_total{code="1006"}' in service.metrics.exposition()
 
 
+async def test_t34_a_half_open_socket_is_cut_although_nothing_ever_fails(
+    start: Start, enter: Join
+) -> None:
+    # Neither end nor reset arrives, as from a machine that lost its power: writes still succeed.
+    service = await start(ping_interval_ms=30, pings_missed=2, tick_ms=5, send_stall_ms=60_000)
+    writer = await enter(service, "other")
+    half = await enter(service)
+    connection = half.socket._response.connection
+    assert connection is not None
+    transport = connection.transport
+    assert isinstance(transport, asyncio.Transport)
+    transport.pause_reading()
+    room = service.hub.registry.rooms["room"]
+    reading = asyncio.create_task(writer.receive_type("pong"))
+    await eventually(lambda: not room.sessions)
+    # The one that answers stays.
+    assert len(service.hub.connections) == 1
+    await writer.send({"type": "ping"})
+    await reading
+    assert b'closes_total{code="1006"} 1.0' in service.metrics.exposition()
+    transport.abort()
+
+
 async def test_t34_any_frame_counts_as_life(start: Start) -> None:
-    service = await start(ping_interval_ms=40, pings_missed=1, tick_ms=5)
+    service = await start(ping_interval_ms=100, pings_missed=3, tick_ms=5)
     async with await silent(service.url) as client:
         await client.greet()
         pings = 0
