@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, final
 
-from msgspec import Struct
-
 from roomlog.core.graph import Graph
 from roomlog.core.node import Node, NodeHasher
 from roomlog.core.pack import decode_pack
@@ -23,6 +21,7 @@ from roomlog.core.snapshot.format import decode_state
 from roomlog.core.snapshot.leaves import leaves_of
 from roomlog.core.snapshot.taking import SnapshotTaker, TakenSnapshot
 from roomlog.core.state_hash import hash_leaves
+from roomlog.server.worker_frames import HashFound, ReplayTask
 from roomlog.store.errors import RoomUnknown, StoreCorrupt
 from roomlog.store.interface import NodeStore, StoredRoom
 
@@ -31,47 +30,6 @@ PAGE_NODES: Final = 4_096
 MOST_FRONTIER_BYTES: Final = 320 * 1024
 """The heads travel in one frame, and every frame may have half a MiB."""
 FRONTIER_TRIES: Final = 16
-
-
-class ReplayTask(Struct, frozen=True):
-    """One piece of work on the log of `room_id` up to `head_seq`.
-
-    `kind` is `snapshot` or `hash`. `store` is the store's directory, "" when the room comes with
-    the task. `base_seq` names a stored snapshot to begin with, 0 for none; it is checked against
-    `server_key`. A snapshot is taken from `least_seq` to `most_seq`; a hash is of `patterns`.
-    """
-
-    kind: str
-    store: str
-    room_id: str
-    server_key: bytes
-    head_seq: int
-    base_seq: int = 0
-    least_seq: int = 1
-    most_seq: int = 0
-    patterns: tuple[str, ...] = ()
-
-
-class SnapshotFound(Struct, frozen=True):
-    """What a snapshot task found, its state aside; `seq` is 0 when there is no place for one.
-
-    `frontier` are the ids of the heads, `frontier_pack` has them whole.
-    """
-
-    seq: int = 0
-    frontier: tuple[bytes, ...] = ()
-    frontier_pack: bytes = b""
-    state_hash: bytes = b""
-    digest: bytes = b""
-    size_bytes: int = 0
-
-
-class HashFound(Struct, frozen=True):
-    """The state hash (hexadecimal) and its coverage at the frontier of these ids, ascending."""
-
-    frontier: list[bytes]
-    hash: str
-    coverage: dict[str, object]
 
 
 @final

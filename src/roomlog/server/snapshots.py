@@ -21,7 +21,7 @@ from roomlog.protocol.effects import ReadSnapshot
 from roomlog.protocol.messages import Snapshot
 from roomlog.server.logging import Log
 from roomlog.server.metrics import Metrics
-from roomlog.server.replay_work import ReplayTask, SnapshotFound
+from roomlog.server.worker_frames import ReplayTask, SnapshotFound
 from roomlog.server.workers import Worker
 from roomlog.store.committer import Committer
 from roomlog.store.interface import (

@@ -11,7 +11,7 @@ from roomlog.core.errors import RoomlogError
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.protocol.effects import ReadHash
 from roomlog.server.logging import Log
-from roomlog.server.replay_work import HashFound, ReplayTask
+from roomlog.server.worker_frames import HashFound, ReplayTask
 from roomlog.server.workers import Worker
 
 if TYPE_CHECKING:

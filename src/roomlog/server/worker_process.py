@@ -1,8 +1,7 @@
 """The process in which rooms are replayed, so that the server's event loop never does.
 
-It reads tasks on its standard input and answers on its standard output, in frames: length as u32,
-kind as one byte, then so many bytes. It ends when its input does, which is also when the server
-dies, whatever it is doing at that moment.
+It reads tasks on its standard input and answers on its standard output (`worker_frames.py`). It
+ends when its input does, which is also when the server dies, whatever it is doing at that moment.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import contextlib
 import os
 import queue
 import signal
-import struct
 import sys
 import threading
 from collections.abc import Iterable
@@ -19,7 +17,24 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from roomlog.server.replay_work import HashFound, Replay, ReplayTask, SnapshotFound, opened
+from roomlog.server.replay_work import Replay, opened
+from roomlog.server.worker_frames import (
+    APPEND,
+    CHUNK,
+    DONE,
+    FAILED,
+    FOUND,
+    GO,
+    HEAD_BYTES,
+    ROOM,
+    SNAPSHOT,
+    Frame,
+    HashFound,
+    ReplayTask,
+    SnapshotFound,
+    frame,
+    read_head,
+)
 from roomlog.store.interface import (
     Append,
     NewRoom,
@@ -31,65 +46,7 @@ from roomlog.store.interface import (
 from roomlog.store.memory import MemoryStore
 from roomlog.store.sqlite import SqliteStore
 
-TASK: Final = b"t"
-ROOM: Final = b"r"
-"""To the worker: the room of a store that it cannot open; then `APPEND`, `SNAPSHOT`, `CHUNK`."""
-APPEND: Final = b"a"
-SNAPSHOT: Final = b"s"
-CHUNK: Final = b"c"
-"""One chunk of a snapshot's state, in both directions."""
-GO: Final = b"g"
-"""To the worker: everything that belongs to the task has come."""
-FOUND: Final = b"f"
-DONE: Final = b"d"
-FAILED: Final = b"e"
-
-_HEAD: Final = struct.Struct(">Ic")
-HEAD_BYTES: Final = _HEAD.size
 NICENESS: Final = 5
-PAGE_NODES: Final = 4_096
-Frame = tuple[bytes, bytes]
-
-
-def frame(kind: bytes, payload: bytes = b"") -> bytes:
-    """The bytes of one frame."""
-    return _HEAD.pack(len(payload), kind) + payload
-
-
-def read_head(head: bytes) -> tuple[bytes, int]:
-    """Kind and length of a frame."""
-    size_bytes, kind = _HEAD.unpack(head)
-    return kind, size_bytes
-
-
-def room_frames(store: NodeStore, task: ReplayTask) -> Iterable[bytes]:
-    """Everything of a task's room, for a worker that cannot open the store. Raises `StoreError`."""
-    room = store.open_room(task.room_id)
-    if room is None:
-        return
-    yield frame(ROOM, msgspec.msgpack.encode(room))
-    seq = 0
-    index = store.load_index(task.room_id)
-    while seq < task.head_seq:
-        for row in store.read_log(task.room_id, seq, PAGE_NODES):
-            ids = next(index).ids
-            append = Append(
-                room.room_id,
-                room.epoch,
-                row.from_seq,
-                row.to_seq - row.from_seq + 1,
-                row.pack,
-                ids,
-                bytes(32),
-                0,
-            )
-            yield frame(APPEND, msgspec.msgpack.encode(append))
-            seq = row.to_seq
-    for snapshot in store.newest_snapshots(task.room_id):
-        if snapshot.seq == task.base_seq:
-            yield frame(SNAPSHOT, msgspec.msgpack.encode(snapshot))
-            for chunk in range(snapshot.chunks):
-                yield frame(CHUNK, store.read_snapshot(task.room_id, snapshot.seq, chunk))
 
 
 def run_task(task: ReplayTask, store: NodeStore) -> Iterable[bytes]:

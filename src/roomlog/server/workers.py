@@ -13,9 +13,8 @@ from typing import Final, final
 import msgspec
 
 from roomlog.core.errors import RoomlogError
-from roomlog.server.replay_work import ReplayTask
 from roomlog.server.store_reader import StoreReader
-from roomlog.server.worker_process import (
+from roomlog.server.worker_frames import (
     CHUNK,
     DONE,
     FAILED,
@@ -23,6 +22,7 @@ from roomlog.server.worker_process import (
     GO,
     HEAD_BYTES,
     TASK,
+    ReplayTask,
     frame,
     read_head,
     room_frames,
