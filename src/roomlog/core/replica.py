@@ -380,7 +380,6 @@ class Replica:
         Raises ValueError for a broken pattern, RoomlogError while bodies for other ones come or
         when history begins with a snapshot, which is whole (`HistoryMissingError`).
         """
-        self.log.require_all()
         return change_patterns(self, patterns, before, now_ms)
 
     @property

@@ -77,6 +77,8 @@ def change_patterns(
     """`Replica.set_patterns`."""
     wanted = pattern_set(patterns)
     subscription = replica.subscription
+    if wanted is not None or before is not None:
+        replica.log.require_all()
     if before is None:
         old = subscription.patterns
     elif len(replica) or len(replica.waiting) or subscription.takes_headers:

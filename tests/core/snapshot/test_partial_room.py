@@ -79,12 +79,14 @@ def test_what_needs_the_whole_history_says_so() -> None:
         lambda: partial.branch(ids[3:4]),
         lambda: partial.adopt(bytes(32)),
         lambda: partial.set_patterns(["m/**"]),
+        lambda: partial.set_patterns([], before=["m/**"]),
     ):
         with pytest.raises(HistoryMissingError) as caught:
             ask()
         assert caught.value.base_seq == 4
     assert [node.id for node in partial.nodes_between(ids[2:4], partial.frontier)] == ids[4:]
     assert partial.at(ids[2:4]).state()["counters"] == {"c": 2}
+    assert partial.set_patterns([]) == []
 
 
 def test_an_export_has_what_is_here() -> None:
