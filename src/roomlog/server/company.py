@@ -316,7 +316,9 @@ class Company:
         events, self._events = self._events, []
         first = self._first_event
         self._first_event += len(events)
-        origins = {event.origin for event in events}
+        own: dict[Member | None, list[int]] = {}
+        for index, event in enumerate(events):
+            own.setdefault(event.origin, []).append(index)
         frames: dict[Codec, list[bytes]] = {}
         whole: dict[Codec, bytes] = {}
         for member in self._members:
@@ -336,16 +338,16 @@ class Company:
                 ]
                 frames[codec] = encoded
                 whole[codec] = b"".join(encoded)
-            if member.entered <= first and member not in origins:
+            if member.entered <= first and member not in own:
                 member.outlet.write(whole[codec])
                 continue
-            own = [
-                frame
-                for number, (frame, event) in enumerate(zip(encoded, events, strict=True), first)
-                if event.origin is not member and number >= member.entered
-            ]
-            if own:
-                member.outlet.write(b"".join(own))
+            others = encoded.copy()
+            for index in reversed(own.get(member, ())):
+                del others[index]
+            # Nobody has done anything before it came.
+            del others[: max(0, member.entered - first)]
+            if others:
+                member.outlet.write(b"".join(others))
 
 
 def _peer_joined(identity: Identity, kind: str) -> PeerJoined:
