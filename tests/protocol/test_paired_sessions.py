@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from roomlog.core.node import Node
 from roomlog.core.patterns import pattern_set
@@ -263,3 +265,47 @@ def test_the_cursor_of_who_has_caught_up_names_the_head_of_the_log() -> None:
             head = pair.room.nodes[-1].id
             expected = messages.Cursor(epoch=pair.room.epoch, seq=pair.room.head_seq, id=head)
             assert pair.client.cursor == expected
+
+
+@st.composite
+def two_logs(draw: st.DrawFn) -> tuple[list[Node], list[Node]]:
+    """Two parts of one history, each closed under ancestors, each in an order of its own."""
+    count = draw(st.integers(1, 24))
+    history: list[Node] = []
+    for number in range(count):
+        places = draw(st.sets(st.integers(0, number - 1), max_size=3)) if number else set()
+        history.append(change(f"k/{number}", *[history[place] for place in sorted(places)]))
+    return draw(logs_of(history)), draw(logs_of(history))
+
+
+@st.composite
+def logs_of(draw: st.DrawFn, history: list[Node]) -> list[Node]:
+    log: list[Node] = []
+    held: set[bytes] = set()
+    for _ in range(draw(st.integers(0, len(history)))):
+        ready = [node for node in history if node.id not in held and held.issuperset(node.parents)]
+        node = draw(st.sampled_from(ready)) if ready else None
+        if node is not None:
+            log.append(node)
+            held.add(node.id)
+    return log
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    logs=two_logs(),
+    is_same_epoch=st.booleans(),
+    off=st.sets(st.sampled_from(["cursor_resume", "log_cut", "snapshot_join"])),
+    codec=st.sampled_from(Codec),
+)
+def test_t22_any_two_logs_of_one_history_meet_whatever_their_order_and_epochs(
+    logs: tuple[list[Node], list[Node]], is_same_epoch: bool, off: set[str], codec: Codec
+) -> None:
+    theirs, held = logs
+    server = room(theirs, OLD if is_same_epoch else NEW)
+    pair = Pair(server, held=held, epoch=OLD, codec=codec, server_off=off).run()
+    check_all_there(pair)
+    # What the server lacks can be pushed now, by whoever wrote it.
+    pair.client.push([node for node in held if not server.knows(node.id)])
+    pair.run()
+    assert {node.id for node in server.nodes} == pair.nodes.keys()

@@ -22,6 +22,7 @@ from roomlog.protocol.client_events import (
     WalkFound,
     broken,
 )
+from roomlog.protocol.cut_check import CutCheck
 from roomlog.protocol.cut_search import CutSearch
 from roomlog.protocol.frontier_walk import FrontierWalk
 from roomlog.protocol.held_log import Past
@@ -89,6 +90,8 @@ class LogReader:
         self._frontier_ids = frontier_ids
         self._past = past
         self._cut: CutSearch | None = None
+        self._check: CutCheck | None = None
+        self._heads = welcome.frontier
         self._can_search = "log_cut" in caps
         self._walk: FrontierWalk | None = None
         self._has_walked = False
@@ -233,6 +236,9 @@ class LogReader:
         opened = self.opener.open(pack, may_be_unsigned=answers and self._allows_unsigned)
         if is_walk:
             self._has_walked = True
+        elif self._check is not None and not self._check.takes(opened.nodes):
+            # Its answer goes on for a while; then the rung below is taken.
+            return []
         else:
             self.position.hold(pack.from_seq, pack.to_seq, opened.nodes[-1].id)
         received = Received(
@@ -282,7 +288,7 @@ class LogReader:
             return self._end_walk(end)
         if self.mode is ReadingMode.JOINING:
             raise broken("request-end", "before the snapshot was there")
-        if end.seq > self.position.seq:
+        if end.seq > self.position.seq and not (self._check and self._check.is_broken):
             self._ask_again(end.seq)
             return []
         if self.position.seq > 0 and self.position.id is None:
@@ -292,6 +298,9 @@ class LogReader:
         return self._go_live()
 
     def _go_live(self) -> list[ClientEvent]:
+        check, self._check = self._check, None
+        if check is not None and not check.is_complete():
+            return self._change("the log has other nodes below where it seemed to part")
         self.mode = ReadingMode.LIVE
         return [CaughtUp(self.position.seq)]
 
@@ -310,6 +319,7 @@ class LogReader:
             return self._change("the logs have little of their order in common")
         self.position.restart(search.cut, held.id_at(search.cut) if search.cut else None)
         events: list[ClientEvent] = [CutFound(search.cut)]
+        self._check = CutCheck(held.graph, self._heads)
         if search.cut == self._head_seq and not self._has_passed_over:
             return events + self._go_live()
         self._ask_after(search.cut)
