@@ -251,7 +251,7 @@ class View:
         self,
         state: State,
         frontier: list[bytes],
-        subscription: Subscription | None = None,
+        subscription: Subscription,
         base: SnapshotBase | None = None,
     ) -> None:
         self._state = state
@@ -259,10 +259,9 @@ class View:
         self._hasher = StateHasher(state)
         if base is not None:
             self._hasher.load(base.opened.leaves)
+        # It may change; what this view shows does not.
         self._subscription = Subscription()
-        if subscription is not None:
-            # It may change; what this view shows does not.
-            self._subscription.copy_from(subscription)
+        self._subscription.copy_from(subscription)
 
     @property
     def frontier(self) -> list[bytes]:
