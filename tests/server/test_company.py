@@ -27,6 +27,7 @@ class Listener:
         self.shown: dict[str, Any] = {}
         self.waiting_bytes = 0
         self.is_woken = False
+        self.has_lagged = False
         self.signals: list[Any] = []
         self.member: Member
         self.longest_write = 0
@@ -58,9 +59,11 @@ class Listener:
                 key = msgspec.convert(key, bytes)
             identity = Identity(pubkey=key, label=message.get("label", ""))
             if kind == "peer-joined":
+                assert self.has_lagged or identity not in self.peers, "told twice"
                 self.peers.add(identity)
             else:
                 assert kind == "peer-left"
+                assert self.has_lagged or identity in self.peers, "told of nobody"
                 self.peers.discard(identity)
 
     def drain(self) -> None:
@@ -148,6 +151,7 @@ async def play(steps: list[tuple[Any, ...]], pad: int) -> None:
                 truth.pop(member.session_id, None)
             elif step == "lag":
                 listener.waiting_bytes = LAGGING_BYTES + 1
+                listener.has_lagged = True
             elif step == "drain":
                 listener.drain()
             elif member.identity is not None:
