@@ -346,7 +346,7 @@ class RequestEnd(Message, tag="request-end"):
     """A request is answered in full; `seq` is the session's reading position."""
 
     seq: Sequence
-    """The session's reading position."""
+    """The session's reading position; with `cut` or `unknown` the head of the durable log."""
     missing: list[NodeId] = []
     """With `ids`: those that are not in the log."""
     cut: Sequence | None = None
