@@ -119,3 +119,22 @@ def test_the_work_is_in_runs_and_not_in_nodes() -> None:
     graph = graph_of([[]] + [[lv] for lv in range(9_999)] + [[5_000], [10_000]])
     assert newest_critical(graph, 10_001) == 5_001
     assert len(_Shape(graph).starts) == 2
+
+
+@given(quiet_now_and_then(), st.data())
+def test_what_was_found_out_elsewhere_is_not_looked_at_again(
+    parents: list[list[int]], data: st.DataObject
+) -> None:
+    if not parents:
+        return
+    looked_at = data.draw(st.integers(1, len(parents)))
+    critical = [seq for seq in range(1, looked_at + 1) if is_critical(parents[:looked_at], seq)]
+    if not critical:
+        return
+    seq = data.draw(st.sampled_from(critical))
+    heads = maximal(set(range(seq)), ancestor_sets(parents))
+    place = CriticalPlace(graph_of(parents), seq, heads, looked_at)
+    assert place.holds() == is_critical(parents, seq)
+    assert place.heads == heads
+    # Heads that do not hold for what comes later change nothing about what was looked at.
+    assert CriticalPlace(graph_of(parents), seq, [len(parents)], len(parents)).holds()
