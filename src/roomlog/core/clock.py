@@ -3,9 +3,11 @@
 The counter lets a causal chain run 2,048 nodes a millisecond without leaving the wall clock.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from roomlog.core.errors import ClockExhaustedError, InvalidTypeError
+from roomlog.core.graph import Graph
 
 UNITS_PER_MS: Final = 2048
 CLOCK_LIMIT: Final = (1 << 53) - (1 << 32)
@@ -43,3 +45,12 @@ def is_ahead(clock: int, greatest_parent_clock: int, now_ms: int, skew_ms: int) 
     a chain faster than the unit stays valid. Never asked on hydrate, import or replay.
     """
     return clock > (now_ms + skew_ms) * UNITS_PER_MS and clock > greatest_parent_clock + 1
+
+
+def greatest_clock(graph: Graph, version: Sequence[int]) -> int:
+    """The greatest clock of ``version``'s nodes, -1 when it is empty."""
+    greatest = -1
+    for lv in version:
+        clock = graph.clock_of(lv)
+        greatest = max(greatest, clock)
+    return greatest

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Final, final
 
+from roomlog.core.clock import greatest_clock
 from roomlog.core.graph import Graph
 from roomlog.core.node import Node, check_node, check_signature
-from roomlog.core.open_edits import greatest_clock
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.core.snapshot.base import SnapshotBase
 from roomlog.core.waiting import WaitingNodes

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TypeAlias, final
 
-from roomlog.core.clock import CLOCK_LIMIT, next_clock
+from roomlog.core.clock import CLOCK_LIMIT, greatest_clock, next_clock
 from roomlog.core.errors import ClockExhaustedError, RoomlogError
 from roomlog.core.graph import Graph
 from roomlog.core.node import CHANGE, MAX_PARENTS, MERGE, Node, NodeHasher, make_node
-from roomlog.core.open_edits import OpenEdits, greatest_clock
+from roomlog.core.open_edits import OpenEdits
 from roomlog.core.operation import Operation
 from roomlog.core.signing import Signer
 from roomlog.core.state import State
@@ -75,6 +75,8 @@ class NodeWriter:
             node = self._node(CHANGE, clock + len(nodes), parents, segment.operations)
             nodes.append(node)
             parents = (node.id,)
+        if edits.recorder is not None:
+            edits.recorder.committed(now_ms)
         edits.clear()
         self._keep(nodes)
         for number, segment in enumerate(segments):

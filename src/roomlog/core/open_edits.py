@@ -4,11 +4,10 @@ The next node's local version is known beforehand, so nothing has to be applied 
 written. What exceeds a node's size goes on in the next one, which is numbered beforehand too.
 """
 
-from collections.abc import Sequence
 from typing import Final, final
 
 from roomlog.core import canonical
-from roomlog.core.clock import next_clock
+from roomlog.core.clock import greatest_clock, next_clock
 from roomlog.core.crdt.list import ListItem, Placement, place
 from roomlog.core.crdt.list.placement import SUFFIX_BYTES
 from roomlog.core.crdt.map import ABSENT, BLOB, VALUE, BlobReference
@@ -37,6 +36,7 @@ from roomlog.core.operation import (
     encode_body,
 )
 from roomlog.core.state import COUNTER, LIST, MAP, State
+from roomlog.core.undo.recorder import EditRecorder
 
 BODY_BUDGET_BYTES: Final = MAX_NODE_BYTES - FIXED_PREFIX_BYTES - 32 * (MAX_PARENTS + 1) - 8
 """What the operations of one node may take together, whatever its parents will be."""
@@ -86,6 +86,7 @@ class OpenEdits:
     def __init__(self, graph: Graph, state: State, author: bytes | None) -> None:
         self.graph = graph
         self.state = state
+        self.recorder: EditRecorder | None = None
         self._author = author
         self._lv = -1
         self._segment = Segment(-1)
@@ -108,6 +109,11 @@ class OpenEdits:
         return self._lv >= 0
 
     @property
+    def lv(self) -> int:
+        """The local version of the node that the next edit goes into, -1 while none is open."""
+        return self._lv
+
+    @property
     def operation_count(self) -> int:
         """How many operations a commit would write now."""
         count = len(self._segment.operations) + (1 if self._run_kind else 0)
@@ -127,6 +133,8 @@ class OpenEdits:
         self._segment = Segment(-1)
         self._placed.clear()
         self._lv = -1
+        if self.recorder is not None:
+            self.recorder.forget_open(len(self.graph))
 
     def settle_positions(self, clock: int) -> None:
         """Give the list positions just chosen the suffix of the nodes' first ``clock``.
@@ -158,25 +166,25 @@ class OpenEdits:
         encoded = canonical.encode(value, enclosing_depth=_VALUE_DEPTH)
         copy = _copy(value, encoded)
         operation = MapSet(key, copy)
-        index = self._add(operation, len(encoded))
-        self.state.maps.write(key, VALUE, copy, self._lv, index)
-        self.state.touch(MAP, key)
+        self._write(key, VALUE, copy, self._add(operation, len(encoded)))
 
     def map_delete(self, key: str) -> None:
         """Empty a register."""
         check_key(key)
         self.check_writable(key)
-        index = self._add(MapDelete(key), 0)
-        self.state.maps.write(key, ABSENT, None, self._lv, index)
-        self.state.touch(MAP, key)
+        self._write(key, ABSENT, None, self._add(MapDelete(key), 0))
 
     def map_set_blob(self, key: str, blob: BlobReference) -> None:
         """Let a register refer to a blob."""
         operation = MapSetBlob(key, blob.hash, blob.size_bytes, blob.media_type)
         encode_body([operation])
         self.check_writable(key)
-        index = self._add(operation, 300)
-        self.state.maps.write(key, BLOB, blob, self._lv, index)
+        self._write(key, BLOB, blob, self._add(operation, 300))
+
+    def _write(self, key: str, content: int, value: object, index: int) -> None:
+        if self.recorder is not None:
+            self.recorder.map_writing(key, self._lv, index)
+        self.state.maps.write(key, content, value, self._lv, index)
         self.state.touch(MAP, key)
 
     # Counters
@@ -192,6 +200,8 @@ class OpenEdits:
         self._add(CounterAdd(key, amount), 0)
         self.state.counters.add(key, amount)
         self.state.touch(COUNTER, key)
+        if self.recorder is not None:
+            self.recorder.counter_added(key, amount, self._lv)
 
     # Lists: indexes are in range already.
 
@@ -209,6 +219,8 @@ class OpenEdits:
         item = items.apply_insert(self._lv, operation_index, placement.position, copy)
         self._note_placed(item, operation, placement.run_prefix_bytes)
         self.state.touch(LIST, key)
+        if self.recorder is not None:
+            self.recorder.item_inserted(key, item)
 
     def list_update(self, key: str, index: int, value: object) -> None:
         """Give item ``index`` another value."""
@@ -219,6 +231,8 @@ class OpenEdits:
         copy = _copy(value, encoded)
         self._reserve(key, len(encoded))
         operation_index = self._add(ListUpdate(key, self._reference(item), copy), len(encoded))
+        if self.recorder is not None:
+            self.recorder.item_updating(key, item, self._lv, operation_index)
         items.apply_update(item, copy, self._lv, operation_index)
         self.state.touch(LIST, key)
 
@@ -229,6 +243,8 @@ class OpenEdits:
         item = items.order.at(index)
         self._reserve(key, 0)
         self._add(ListDelete(key, self._reference(item)), 0)
+        if self.recorder is not None:
+            self.recorder.item_deleting(key, item, index, self._lv)
         items.apply_delete(item)
         self.state.touch(LIST, key)
 
@@ -240,12 +256,15 @@ class OpenEdits:
         items = self.state.lists[key]
         item = items.order.at(index)
         self._reserve(key, MAX_LIST_POSITION_BYTES)
+        if self.recorder is not None:
+            self.recorder.item_moving(key, item, index)
         items.order.remove(item)
         try:
             placement = self._make_place(key, target)
         finally:
             items.order.insert(item)
-        self._write_move(key, item, placement.position, placement.run_prefix_bytes)
+        prefix_bytes = placement.run_prefix_bytes
+        self._write_move(key, item, placement.position, prefix_bytes, is_shift=False)
 
     # Texts
 
@@ -271,6 +290,8 @@ class OpenEdits:
         if state is None or not state.changed:
             state = self.state.open_text(key)
         state.document.insert(self._lv, position, text)
+        if self.recorder is not None:
+            self.recorder.text_inserted(key, position, len(text), self._lv)
         self._size_bytes += size_bytes
         if self._run_kind == TEXT_INSERT and position == self._run_end and key == self._run_key:
             self._run_text.append(text)
@@ -302,6 +323,8 @@ class OpenEdits:
             self._next_segment()
         if not state.changed:
             state = self.state.open_text(key)
+        if self.recorder is not None:
+            self.recorder.text_deleting(key, position, length, self._lv)
         state.document.delete(self._lv, position, length)
         # What a run took is gone from its position; a range that reaches there adjoins it.
         if (
@@ -424,14 +447,18 @@ class OpenEdits:
             order, index, self._suffix, self._first_lv, distance, from_upper=from_upper
         )
         for item, position, run_prefix_bytes in placement.shifted:
-            self._write_move(key, item, position, run_prefix_bytes)
+            self._write_move(key, item, position, run_prefix_bytes, is_shift=True)
         return placement
 
-    def _write_move(self, key: str, item: ListItem, position: bytes, run_prefix_bytes: int) -> None:
+    def _write_move(
+        self, key: str, item: ListItem, position: bytes, run_prefix_bytes: int, *, is_shift: bool
+    ) -> None:
         # Which node the operation goes into decides how it names the item.
         self._reserve(key, MAX_LIST_POSITION_BYTES)
         operation = ListMove(key, self._reference(item), position)
         index = self._add(operation, MAX_LIST_POSITION_BYTES)
+        if self.recorder is not None:
+            self.recorder.item_placing(key, item, self._lv, index, is_shift)
         self.state.lists[key].place(item, position, self._lv, index)
         self._note_placed(item, operation, run_prefix_bytes)
         self.state.touch(LIST, key)
@@ -456,15 +483,6 @@ def merges_before(head_count: int) -> int:
         return 0
     # Each merge takes up to 64 heads and leaves one.
     return -(-(head_count - MAX_PARENTS) // (MAX_PARENTS - 1))
-
-
-def greatest_clock(graph: Graph, version: Sequence[int]) -> int:
-    """The greatest clock of ``version``'s nodes, -1 when it is empty."""
-    greatest = -1
-    for lv in version:
-        clock = graph.clock_of(lv)
-        greatest = max(greatest, clock)
-    return greatest
 
 
 def _copy(value: object, encoded: bytes) -> object:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from roomlog.core.graph import BASE_ID
-from roomlog.core.operation import TextInsert
+from roomlog.core.operation import Operation, TextDelete, TextInsert
 
 if TYPE_CHECKING:
     from roomlog.core.replica import Replica
@@ -38,6 +38,7 @@ class Succession:
         for node_id, index in dropped:
             self._dropped.setdefault(node_id, []).append(index)
         self._nodes: dict[int, int] = {}
+        self._same_nodes: dict[int, int] = {}
 
     @property
     def begins_anew(self) -> bool:
@@ -57,9 +58,24 @@ class Succession:
             self._nodes[lv] = found
         return found
 
-    def is_whole(self, lv: int) -> bool:
-        """Whether nothing of a node was dropped."""
-        return self._before.graph.id_of(lv) not in self._dropped
+    def same_node(self, lv: int) -> int:
+        """As `node`, but `GONE` also when the new node does not say the same by its operations."""
+        found = self._same_nodes.get(lv)
+        if found is None:
+            found = self.node(lv)
+            if found != GONE and not self._says_the_same(lv, found):
+                found = GONE
+            self._same_nodes[lv] = found
+        return found
+
+    def _says_the_same(self, lv: int, new_lv: int) -> bool:
+        old_id = self._before.graph.id_of(lv)
+        new_id = self.after.graph.id_of(new_lv)
+        if old_id == new_id:
+            return True
+        old = self._before.node(old_id).operations()
+        new = self.after.node(new_id).operations()
+        return len(old) == len(new) and all(map(_says_the_same, old, new))
 
     def base_heads(self) -> list[int]:
         """The heads of the snapshot that the old replica began with, in the new one.
@@ -95,3 +111,13 @@ class Succession:
                     gaps.append((place, stop))
                 place = stop
         return gaps
+
+
+def _says_the_same(old: Operation, new: Operation) -> bool:
+    """Whether an operation is the other one, written anew for another history."""
+    if type(old) is not type(new) or old.key != new.key:
+        return False
+    if isinstance(old, TextDelete) and isinstance(new, TextDelete):
+        # A part of what it deleted may be gone.
+        return old.length == new.length
+    return True

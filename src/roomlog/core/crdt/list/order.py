@@ -38,6 +38,27 @@ class ItemOrder:
             index -= len(chunk)
         raise AssertionError("an index within the list lies in no chunk")  # pragma: no cover
 
+    def index_of(self, item: ListItem) -> int:
+        """The index of an item, which must be here."""
+        chunk_index = self._chunk_of(item)
+        index = self._offset_of(self._chunks[chunk_index], item)
+        for before in range(chunk_index):
+            index += len(self._chunks[before])
+        return index
+
+    def index_before(self, position: bytes) -> int:
+        """How many items stand before `position`."""
+        index = 0
+        for chunk in self._chunks:
+            if chunk[-1].position < position:
+                index += len(chunk)
+                continue
+            for item in chunk:
+                if item.position >= position:
+                    return index
+                index += 1
+        return index
+
     def load(self, items: list[ListItem]) -> None:
         """Begin an empty sequence with items that are in order."""
         assert not self._length
