@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from roomlog.core.difference import Difference
 from roomlog.core.node import Node
 from roomlog.core.operation import MapSet
 from roomlog.identity import Identity
-from roomlog.server import feeder
+from roomlog.server import answers, feeder
 from roomlog.server.service import Service
 from tests.server.conftest import Join, Start, eventually
 from tests.server.raw_client import JSON, MSGPACK, RawClient
@@ -405,3 +406,39 @@ async def test_a_client_that_leaves_in_the_middle_of_a_catch_up_leaves_nothing_b
     await reader.close()
     await eventually(lambda: len(service.hub.connections) == 1)
     assert len(service.hub.registry.rooms["room"].sessions) == 1
+
+
+async def test_t38_others_are_served_while_the_log_is_searched_for_what_a_frontier_lacks(
+    start: Start, enter: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await start()
+    writer, reader, other = [await enter(service) for _ in range(3)]
+    # Two lines that never meet: every node is a chain of its own.
+    lines: list[list[bytes]] = [[], []]
+    nodes: list[Node] = []
+    for number in range(1_200):
+        line = lines[number % 2]
+        nodes.append(writer.write(parents=line))
+        line[:] = [nodes[-1].id]
+    await writer.push_and_wait(*nodes)
+    await reader.read_through(1_200)
+    reader.packs.clear()
+    steps = 0
+    advance = Difference.advance
+
+    def counted(difference: Difference, chains: int) -> bool:
+        nonlocal steps
+        steps += 1
+        return advance(difference, chains)
+
+    monkeypatch.setattr(answers, "CHAINS_A_STEP", 1)
+    monkeypatch.setattr(Difference, "advance", counted)
+    asked = asyncio.create_task(reader.catch_up(frontier=[nodes[0].id]))
+    await eventually(lambda: steps > 0)
+    await other.send({"type": "ping"})
+    await other.receive_type("pong")
+    assert steps < 1_100
+    await asked
+    assert [n.id for pack in reader.packs for n in reader.nodes_of(pack)] == [
+        node.id for node in nodes[1:]
+    ]
