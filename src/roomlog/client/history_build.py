@@ -28,7 +28,8 @@ class HistoryBuild:
         self._generation = room.generation
         self._verify = verify
         self._hasher = NodeHasher(room.replica.lineage)
-        self._replica = room.replica.empty_copy(room.replica.lineage)
+        present = room.replica
+        self._replica = Replica(present.room_id, present.identity, present.lineage)
         self._packs = room.older.packs()[::-1]
         self._until_seq = room.older.until_seq
         self._decoded: list[Node] = []
