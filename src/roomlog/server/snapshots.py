@@ -98,6 +98,7 @@ class RoomSnapshots:
         """Another one was stored."""
         useful = [pair for pair in self._stored if pair[1].holds()]
         self._stored = [(snapshot, place), *useful][:SNAPSHOTS_KEPT]
+        self.was_usable = True
 
     def is_due(self, policy: SnapshotPolicy, head_seq: int, now: float) -> bool:
         """Whether it is time to look for a place for another one."""
