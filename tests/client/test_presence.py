@@ -136,7 +136,8 @@ async def test_a_time_that_is_none_is_refused(ttl_s: float) -> None:
 
 
 async def test_peers_are_identities_and_each_is_there_once() -> None:
-    peers = Peers()
+    peers = Peers((OTHER, "me"))
+    peers.came(Peer(pubkey=OTHER, label="me"))
     feed = peers.changes()
     ada, phone = Peer(pubkey=KEY, label="desk"), Peer(pubkey=KEY, label="phone")
     for peer in (ada, ada, phone):

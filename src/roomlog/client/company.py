@@ -27,9 +27,10 @@ MOST_REFUSED_SIGNALS = 1024
 class Company:
     """Presence, peers and signals of one document. Nothing of it is in the room's history."""
 
-    def __init__(self, *, has_key: bool) -> None:
-        self.presence = Presence(can_show=has_key)
-        self.peers = Peers()
+    def __init__(self, own: tuple[bytes, str] | None) -> None:
+        """`own` is the key and label of this document; None when it only reads."""
+        self.presence = Presence(can_show=own is not None)
+        self.peers = Peers(own)
         self.signals: Feeds[ReceivedSignal] = Feeds()
         self.refused_signals: dict[str, SignalRefused] = {}
         """By the ref of the signal, of this session, until whoever sent it has looked."""

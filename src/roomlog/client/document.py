@@ -73,7 +73,7 @@ class Document(DocumentReading):
         # Replaced when the document is opened: only then there is a loop, and a store was read.
         super().__init__(
             Engine(room_id, identity, secrets.token_bytes(HASH_BYTES), is_draft=True),
-            has_key=identity is not None,
+            options.label,
         )
         self._address = address
         self._room_id = room_id

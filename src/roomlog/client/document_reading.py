@@ -29,9 +29,10 @@ from roomlog.core.view import View
 class DocumentReading:
     """The half of a `Document` that changes nothing in its room."""
 
-    def __init__(self, engine: Engine, *, has_key: bool) -> None:
+    def __init__(self, engine: Engine, label: str) -> None:
         self._engine = engine
-        self._company = Company(has_key=has_key)
+        identity = engine.replica.identity
+        self._company = Company(None if identity is None else (identity.public_key, label))
         self._store: LocalStore | None = None
         self._connection: Connection | None = None
         self._is_open = False
@@ -166,7 +167,7 @@ class DocumentReading:
 
     @property
     def peers(self) -> Peers:
-        """Who is in the room."""
+        """Who else is in the room."""
         return self._company.peers
 
     def signals(self, queue_items: int = DEFAULT_QUEUE_ITEMS) -> Feed[ReceivedSignal]:

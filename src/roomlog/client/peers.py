@@ -47,12 +47,13 @@ class ReceivedSignal(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class Peers:
-    """The identities in the room, each once however many sockets it has, oldest first.
+    """The others in the room: identities, each once however many sockets it has, oldest first.
 
-    This document's own is among them. Empty while there is no server.
+    `own` is who is no other: the key and label of this document. Empty while there is no server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own: tuple[bytes, str] | None = None) -> None:
+        self._own = own
         self._peers: dict[tuple[bytes, str], Peer] = {}
         self._feeds: Feeds[PeerNews] = Feeds()
 
@@ -77,7 +78,7 @@ class Peers:
     def came(self, peer: Peer) -> None:
         """An identity is in the room."""
         place = (peer.pubkey, peer.label)
-        if place in self._peers or len(self._peers) >= MOST_PEERS:
+        if place == self._own or place in self._peers or len(self._peers) >= MOST_PEERS:
             return
         self._peers[place] = peer
         self._feeds.put(PeerNews(peer, is_here=True))
