@@ -349,7 +349,7 @@ class Engine(PartialRoom):
             # They are refused again, and taken back, when older history is here.
             self.refused_too_early += [each.node_id for each in rejections]
             return
-        removed = self._swap(rebase.replica, rebase.mapping, rebase.nodes)
+        removed = self._swap(rebase.replica, rebase.mapping, rebase.nodes, rebase.dropped)
         self._withdrawn.extend(removed)
         self._rejections.extend(rejections)
         self._writes.append(Rewritten(removed, rebase.nodes, rejections))

@@ -18,6 +18,7 @@ from roomlog.client.store_writes import (
 from roomlog.core.node import Node
 from roomlog.core.replica import Replica
 from roomlog.core.signing import Signer
+from roomlog.core.succession import Succession, succeed
 from roomlog.core.view import View
 
 
@@ -80,20 +81,33 @@ class OwnWriting(Outbox):
                 self.pending.stored([node.id for node in write.nodes])
 
     def _swap(
-        self, replica: Replica, mapping: Mapping[bytes, bytes | None], nodes: Sequence[Node]
+        self,
+        replica: Replica,
+        mapping: Mapping[bytes, bytes | None],
+        nodes: Sequence[Node],
+        dropped: Iterable[tuple[bytes, int]] = (),
     ) -> list[bytes]:
-        """Go on with another replica, whose `nodes` are new; the pending ids that are gone."""
+        """Go on with another replica, whose `nodes` are new; the pending ids that are gone.
+
+        `dropped` are (old id, operation index) pairs of what is in no new node.
+        """
         moved = {
             node_id: mapping.get(node_id) for node_id in self.pending if node_id not in replica
         }
         self._successors.update(moved)
-        self.replica = replica
-        self.generation += 1
-        self._canonical = None
+        self._go_on_with(replica, dropped)
         # It was built whole, so everything in it looks new.
         replica.take_changes()
         self.pending.rewrite(moved, nodes, replica.graph)
         return list(moved)
+
+    def _go_on_with(self, replica: Replica, dropped: Iterable[tuple[bytes, int]] = ()) -> None:
+        """Let another replica take the place of the present one; what follows it follows that."""
+        before = self.replica
+        self.replica = replica
+        self.generation += 1
+        self._canonical = None
+        succeed(Succession(before, replica, self.successor, dropped))
 
     def successor(self, node_id: bytes) -> bytes | None:
         """The node that stands for `node_id` after rewriting; None when it was taken back."""

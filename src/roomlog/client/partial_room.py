@@ -92,9 +92,7 @@ class PartialRoom(OwnWriting):
         except Reject as reject:
             self.is_snapshot_refused = True
             raise ServerFault(Fault.PROTOCOL, reject) from None
-        self.replica = replica
-        self.generation += 1
-        self._canonical = None
+        self._go_on_with(replica)
         self.snapshot = snapshot
         self.older = OlderHistory(snapshot.history_seq)
         self._writes.append(snapshot)
@@ -135,9 +133,7 @@ class PartialRoom(OwnWriting):
         if any(node_id not in replica for node_id in present.frontier):
             return False
         had_held = bool(len(present.log.held))
-        self.replica = replica
-        self.generation += 1
-        self._canonical = None
+        self._go_on_with(replica)
         replica.take_changes()
         self.pending.sort(replica.graph)
         self.pending.send_again(self.refused_too_early)

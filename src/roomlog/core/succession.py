@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 from roomlog.core.graph import BASE_ID
 from roomlog.core.operation import Operation, TextDelete, TextInsert
+from roomlog.core.text_followers import hand_over
 
 if TYPE_CHECKING:
     from roomlog.core.replica import Replica
@@ -31,7 +32,7 @@ class Succession:
         successor: Successor,
         dropped: Iterable[tuple[bytes, int]] = (),
     ) -> None:
-        self._before = before
+        self.before = before
         self.after = after
         self._successor = successor
         self._dropped: dict[bytes, list[int]] = {}
@@ -43,7 +44,7 @@ class Succession:
     @property
     def begins_anew(self) -> bool:
         """Whether a snapshot stood for history that is here now."""
-        return BASE_ID in self._before.graph and BASE_ID not in self.after.graph
+        return BASE_ID in self.before.graph and BASE_ID not in self.after.graph
 
     def node(self, lv: int) -> int:
         """The local version of a node in the new replica, `GONE` when it has none."""
@@ -51,8 +52,8 @@ class Succession:
         if found is None:
             found = GONE
             # A node that was never written has no id.
-            if lv < len(self._before.graph):
-                renamed = self._successor(self._before.graph.id_of(lv))
+            if lv < len(self.before.graph):
+                renamed = self._successor(self.before.graph.id_of(lv))
                 if renamed is not None:
                     found = self.after.graph.index_of(renamed)
             self._nodes[lv] = found
@@ -69,11 +70,11 @@ class Succession:
         return found
 
     def _says_the_same(self, lv: int, new_lv: int) -> bool:
-        old_id = self._before.graph.id_of(lv)
+        old_id = self.before.graph.id_of(lv)
         new_id = self.after.graph.id_of(new_lv)
         if old_id == new_id:
             return True
-        old = self._before.node(old_id).operations()
+        old = self.before.node(old_id).operations()
         new = self.after.node(new_id).operations()
         return len(old) == len(new) and all(map(_says_the_same, old, new))
 
@@ -82,7 +83,7 @@ class Succession:
 
         None of them when one is missing there.
         """
-        graph = self._before.graph
+        graph = self.before.graph
         base = graph.index_of(BASE_ID)
         heads: list[int] = []
         lv = base + 1
@@ -96,21 +97,31 @@ class Succession:
 
         Ascending pairs of first and last + 1.
         """
-        if lv >= len(self._before.graph):
+        if lv >= len(self.before.graph):
             return []
-        node_id = self._before.graph.id_of(lv)
+        node_id = self.before.graph.id_of(lv)
         indexes = self._dropped.get(node_id)
         if indexes is None:
             return []
         gaps: list[tuple[int, int]] = []
         place = 0
-        for index, operation in enumerate(self._before.node(node_id).operations()):
+        for index, operation in enumerate(self.before.node(node_id).operations()):
             if isinstance(operation, TextInsert) and operation.key == key:
                 stop = place + len(operation.text)
                 if index in indexes:
                     gaps.append((place, stop))
                 place = stop
         return gaps
+
+
+def succeed(succession: Succession) -> None:
+    """Let all that follows the replica before follow the one after: anchors, attribution, undo."""
+    before = succession.before
+    after = succession.after
+    hand_over(before.objects, after.objects, succession)
+    recorder = before.edits.recorder
+    if recorder is not None:
+        recorder.move(succession)
 
 
 def _says_the_same(old: Operation, new: Operation) -> bool:
