@@ -219,3 +219,12 @@ def test_any_text_is_a_value_or_refused_by_key(text: str, key: ConfigKey) -> Non
     together = {"public_origins", "open", "slice_bytes", "frame_json_bytes"}
     assert at_fault == key.flag or at_fault in together
     assert config is None or config.sources[key.name] == "flag"
+
+
+def test_a_capability_that_is_switched_off_has_to_exist() -> None:
+    config = load_config({"capabilities_off": ["log_cut"]}, {}, None)
+    assert config.capabilities_off == ("log_cut",)
+    config = load_config({}, {"ROOMLOG_CAPABILITIES_OFF": "log_cut, presence_ttl"}, None)
+    assert config.capabilities_off == ("log_cut", "presence_ttl")
+    with pytest.raises(ConfigError, match="flying"):
+        load_config({"capabilities_off": ["flying"]}, {}, None)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from roomlog.core.errors import RoomlogError
+from roomlog.protocol.capabilities import CAPABILITIES
 from roomlog.protocol.limits import DEFAULT_LIMITS, LEAST_FRAME_BYTES, SessionLimits
 
 ENVIRONMENT_PREFIX: Final = "ROOMLOG_"
@@ -88,6 +89,13 @@ CONFIG_KEYS: Final[tuple[ConfigKey, ...]] = (
     ),
     ConfigKey(
         "open", ValueKind.FLAG, False, "", "let anybody with a key write, on an address of the net"
+    ),
+    ConfigKey(
+        "capabilities_off",
+        ValueKind.TEXTS,
+        (),
+        "names",
+        "capabilities that are not offered: sessions take the older ways beside them",
     ),
     ConfigKey(
         "log_format",
@@ -237,6 +245,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     bind: str = "127.0.0.1:7878"
     public_origins: tuple[str, ...] = ()
     open: bool = False
+    capabilities_off: tuple[str, ...] = ()
     log_format: str = "auto"
     log_level: str = "info"
     connections_max: int = 10_000
@@ -382,6 +391,10 @@ def _checked(key: ConfigKey, value: object, shown: str) -> object:
             raise ConfigError(shown, f"{value!r} is not a list of texts")
         if key.name == "public_origins":
             return _origins(tuple(value), shown)
+        if key.name == "capabilities_off":
+            unknown = sorted(set(value) - {row.name for row in CAPABILITIES})
+            if unknown:
+                raise ConfigError(shown, f"there is no capability {', '.join(unknown)}")
         return tuple(value)
     elif not isinstance(value, str):
         raise ConfigError(shown, f"{value!r} is not text")

@@ -78,7 +78,11 @@ class Hub:
         self._is_delivery_due = False
         self._store_failed_at: float | None = None
         self._software = Software(name="roomlog", version=__version__)
-        self._offer = own_offer(config.limits)
+        self._offer = {
+            name: value
+            for name, value in own_offer(config.limits).items()
+            if name not in config.capabilities_off
+        }
         self._all_closed = asyncio.Event()
         self._all_closed.set()
         self.door = Door(config, metrics, monotonic=self.monotonic, hint_ms=self.retry_after_ms)
@@ -283,9 +287,18 @@ class Hub:
         self._flush()
         for room in touched:
             try:
-                room.publish()
+                wait_s = room.publish()
+                if wait_s:
+                    self._loop.call_later(wait_s, self._publish_now, room)
             except Exception as error:
                 self._room_failed(room, error)
+
+    def _publish_now(self, room: Room) -> None:
+        """What gathered for a relay has waited long enough."""
+        try:
+            room.publish_now()
+        except Exception as error:
+            self._room_failed(room, error)
 
     def flush_later(self, connection: Connection) -> None:
         """`connection` has answers in its outbox: write them with the others of this tick."""
