@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, final
 
@@ -232,6 +233,7 @@ class BodiesAnswer:
         if self._position < self._through:
             hub = feeder.connection.hub
             room, reader = feeder.place()
+            started = hub.monotonic()
             pages, self._position = await hub.store_reader.read(
                 "read_bodies",
                 read_bodies,
@@ -247,6 +249,10 @@ class BodiesAnswer:
             if feeder.is_stopped:
                 return True
             feeder.send_pages(self._read, pages)
+            if not pages:
+                # Where nothing is found the socket holds nobody back: leave the threads to others
+                # for as long as this had one.
+                await asyncio.sleep(hub.monotonic() - started)
         if self._position < self._through:
             return False
         feeder.finish(self._read, "bodies", self._started)
