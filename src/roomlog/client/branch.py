@@ -16,6 +16,7 @@ from roomlog.client.handles import (
     Room,
 )
 from roomlog.core.branch import Branch
+from roomlog.core.replica import Replica
 from roomlog.core.state_hash import StateHash
 
 
@@ -69,6 +70,14 @@ class DocumentBranch:
     def canonical_room(self) -> ReadableRoom:
         """What the server has acknowledged, which is the same for every branch."""
         return self._engine.canonical()
+
+    def followed(self) -> Replica:
+        """Anchors, attribution and undo follow the document only: raises `BranchError`."""
+        raise BranchError("a branch has no anchors and no attribution: ask the document")
+
+    def committed(self) -> Replica:
+        """As `followed`."""
+        return self.followed()
 
     @property
     def frontier(self) -> list[bytes]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import ContextVar
 from pathlib import Path
 from types import TracebackType
-from typing import final
+from typing import TypeAlias, final
 
 from roomlog.client.address import Address
 from roomlog.client.backoff import Backoff
@@ -41,10 +41,14 @@ from roomlog.client.peers import Recipient
 from roomlog.client.presence import checked_data
 from roomlog.client.rejections import Rejections
 from roomlog.client.status import Phase
+from roomlog.client.undo import DEFAULT_GROUP_MS, Scope, UndoManager
+from roomlog.client.versions import Versions
 from roomlog.core.hashing import HASH_BYTES
 from roomlog.core.reject import RejectClass
 from roomlog.core.signing import Signer
 from roomlog.protocol.limits import DEFAULT_LIMITS
+
+NodeIds: TypeAlias = list[bytes]
 
 _transactions: ContextVar[tuple[object, ...]] = ContextVar("roomlog_transactions", default=())
 """The transactions, of any documents, that the running code is part of."""
@@ -244,7 +248,36 @@ class Document(DocumentReading):
         """The text of a key, one path segment."""
         return DocumentText(self, key)
 
+    def undo_manager(
+        self, scope: Scope | None = None, group_ms: int = DEFAULT_GROUP_MS
+    ) -> UndoManager:
+        """Undo and redo of what this document writes from now on.
+
+        `scope` has handles, and path keys that stand for all below them; None is everything.
+        """
+        self._check_writable()
+        return UndoManager(self, scope, group_ms)
+
+    @property
+    def versions(self) -> Versions:
+        """Versions of the room that have a name."""
+        return Versions(self)
+
     # writing
+
+    def check_writable(self) -> None:
+        """Raise why nothing can be written now, if so."""
+        self._check_writable()
+
+    def write_apart(self, write: Callable[[int], NodeIds]) -> NodeIds:
+        """Let `write(now_ms)` make nodes of its own in the replica, after the edits so far."""
+        self._check_writable()
+        self.committed()
+        ids = write(self._clock_ms())
+        if ids:
+            self._engine.take_own(ids)
+            self._after_commit()
+        return ids
 
     def _flush_scheduled(self) -> None:
         self._is_flush_scheduled = False

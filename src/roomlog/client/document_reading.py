@@ -11,7 +11,7 @@ from roomlog.client.changes import DEFAULT_QUEUE_CHANGES, ChangeFeed
 from roomlog.client.company import Company
 from roomlog.client.connection import Connection
 from roomlog.client.engine import Engine
-from roomlog.client.errors import DocumentClosedError
+from roomlog.client.errors import DocumentClosedError, TransactionError
 from roomlog.client.exporting import export_all
 from roomlog.client.feed import DEFAULT_QUEUE_ITEMS, Feed
 from roomlog.client.local_store import LocalStore
@@ -48,6 +48,21 @@ class DocumentReading:
     def _flush_for_reading(self) -> None:
         if self._is_open and not self._engine.is_transaction_open:
             self._flush()
+
+    def followed(self) -> Replica:
+        """The replica, whose texts anchors and attribution follow."""
+        return self._engine.replica
+
+    def committed(self) -> Replica:
+        """The replica, its open edits made a node. Raises `TransactionError` inside of one."""
+        if self._engine.is_transaction_open:
+            raise TransactionError("not inside of a transaction: it is one node")
+        self._flush_for_reading()
+        return self._engine.replica
+
+    def flush_if_possible(self) -> None:
+        """Make a node of the edits so far, except inside of a transaction."""
+        self._flush_for_reading()
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -74,6 +74,17 @@ class ServerUnprovenError(ConnectionStoppedError):
     """The server could not sign the handshake for the origin that was dialled."""
 
 
+class UnknownVersionError(RoomlogError, KeyError):
+    """No version of the room has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"no version is named {self.name!r}"
+
+
 class NotConnectedError(RoomlogError):
     """What needs a server at this moment was asked for without one, or it cannot do it."""
 
@@ -126,5 +137,6 @@ __all__ = [
     "ServerUnprovenError",
     "TransactionError",
     "UnknownNodeError",
+    "UnknownVersionError",
     "UnsentChangesError",
 ]

@@ -10,8 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, MutableMapping, MutableSequence
 from typing import Any, Protocol, final
 
-from roomlog.core.errors import InvalidTypeError
+from roomlog.client.anchors import DocumentAnchor
+from roomlog.core.anchors import RIGHT, SavedAnchor, Side, place_anchor, resolve_anchor
+from roomlog.core.attribution import AttributionRun, TextAttribution, attribute_text
+from roomlog.core.errors import InvalidTypeError, InvalidValueError
 from roomlog.core.handles import CounterHandle, ListHandle, MapHandle, TextHandle
+from roomlog.core.named_versions import VERSIONS_SEGMENT, is_reserved
+from roomlog.core.replica import Replica
+from roomlog.core.state import COUNTER, LIST, MAP, TEXT
 from roomlog.core.view import CounterView, ListView, MapView, TextView
 
 
@@ -45,13 +51,19 @@ class EditingContext(Protocol):
     def canonical_room(self) -> ReadableRoom:
         """What the server has acknowledged."""
 
+    def followed(self) -> Replica:
+        """The replica whose texts anchors and attribution follow. A branch raises `BranchError`."""
+
+    def committed(self) -> Replica:
+        """The same, its open edits made a node. Raises `TransactionError` inside of one."""
+
 
 @final
 class DocumentMap(MutableMapping[str, Any]):
     """The map below one path segment, used like a dict; `map("")` takes whole paths.
 
     Values are None, bool, int, float, str, bytes, and lists and dicts of them. What is read is a
-    copy: to change a value, assign it.
+    copy: to change a value, assign it. Keys below `@versions` are `Document.versions` to write.
     """
 
     def __init__(self, context: EditingContext, prefix: str) -> None:
@@ -59,8 +71,18 @@ class DocumentMap(MutableMapping[str, Any]):
         self._prefix = prefix
         self._map()
 
+    @property
+    def place(self) -> tuple[int, str]:
+        """Kind and key, as scopes of undo name it."""
+        return MAP, self._prefix
+
     def _map(self) -> MapHandle:
         return self._context.room().map(self._prefix)
+
+    def _editing(self, key: str) -> MapHandle:
+        if self._prefix == VERSIONS_SEGMENT or (not self._prefix and is_reserved(key)):
+            raise InvalidValueError(f"key: what lies below {VERSIONS_SEGMENT} is doc.versions")
+        return self._context.editing().map(self._prefix)
 
     def __getitem__(self, key: str) -> Any:
         return self._map()[key]
@@ -81,14 +103,14 @@ class DocumentMap(MutableMapping[str, Any]):
         return iter(self._map())
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._context.editing().map(self._prefix)[key] = value
+        self._editing(key)[key] = value
 
     def __delitem__(self, key: str) -> None:
-        del self._context.editing().map(self._prefix)[key]
+        del self._editing(key)[key]
 
     def set_blob(self, key: str, hash: bytes, size_bytes: int, media_type: str) -> None:
         """Let `key` refer to a blob: its 32-byte BLAKE3, size and media type."""
-        self._context.editing().map(self._prefix).set_blob(key, hash, size_bytes, media_type)
+        self._editing(key).set_blob(key, hash, size_bytes, media_type)
 
     def to_dict(self) -> dict[str, Any]:
         """A plain copy."""
@@ -106,6 +128,11 @@ class DocumentCounter:
         self._context = context
         self._key = key
         self._counter()
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Kind and key, as scopes of undo name it."""
+        return COUNTER, self._key
 
     def _counter(self) -> CounterHandle:
         return self._context.room().counter(self._key)
@@ -143,6 +170,11 @@ class DocumentList(MutableSequence[Any]):
         self._context = context
         self._key = key
         self._list()
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Kind and key, as scopes of undo name it."""
+        return LIST, self._key
 
     def _list(self) -> ListHandle:
         return self._context.room().list(self._key)
@@ -215,6 +247,11 @@ class DocumentText:
         self._key = key
         self._text()
 
+    @property
+    def place(self) -> tuple[int, str]:
+        """Kind and key, as scopes of undo name it."""
+        return TEXT, self._key
+
     def _text(self) -> TextHandle:
         return self._context.room().text(self._key)
 
@@ -251,6 +288,32 @@ class DocumentText:
     def replace(self, position: int, length: int, text: str) -> None:
         """Delete `length` characters from `position` on and insert `text` there."""
         self._editing().replace(position, length, text)
+
+    def anchor(self, position: int, side: Side = RIGHT) -> DocumentAnchor:
+        """A place before the character at `position` that follows all edits; the length is the end.
+
+        Of what is inserted right there a "left" anchor stays on the left, a "right" one goes to the
+        right. Raises IndexError outside of the text.
+        """
+        replica = self._context.followed()
+        return DocumentAnchor(self._context, place_anchor(replica, self._key, position, side))
+
+    def resolve(self, saved: SavedAnchor) -> DocumentAnchor:
+        """An anchor at a place that was saved, in this document or another of the same room.
+
+        Replays what was written since. Raises `UnknownNodeError` or `HistoryMissingError` when the
+        version it was saved at is not here, `InvalidValueError` when it has no such position.
+        """
+        replica = self._context.followed()
+        return DocumentAnchor(self._context, resolve_anchor(replica, self._key, saved))
+
+    def attribution(self) -> list[AttributionRun]:
+        """Who wrote what: runs of the text with author and node. Replays its history."""
+        return attribute_text(self._context.followed(), self._key)
+
+    def watch_attribution(self) -> TextAttribution:
+        """The same for those who ask often: kept up with each edit until it is closed."""
+        return TextAttribution(self._context.followed(), self._key)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DocumentText | str) and str(self) == str(other)

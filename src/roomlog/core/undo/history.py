@@ -81,14 +81,14 @@ class UndoHistory:
         """Whether there is a step to make again."""
         return bool(self._redo)
 
-    def undo(self, now_ms: int) -> bool:
-        """Take back the newest step, as nodes of their own; False when there was none.
+    def undo(self, now_ms: int) -> list[bytes]:
+        """Take back the newest step, by nodes of their own: their ids, [] when there was none.
 
         Open edits are committed first. Steps that have no effect any more are passed over.
         """
         return self._perform(now_ms, is_redo=False)
 
-    def redo(self, now_ms: int) -> bool:
+    def redo(self, now_ms: int) -> list[bytes]:
         """Make again what was undone last, unless there were other edits in the scope since."""
         return self._perform(now_ms, is_redo=True)
 
@@ -165,7 +165,7 @@ class UndoHistory:
         if self._is_closed:
             raise RoomlogError("the undo history was closed")
 
-    def _perform(self, now_ms: int, *, is_redo: bool) -> bool:
+    def _perform(self, now_ms: int, *, is_redo: bool) -> list[bytes]:
         self._check_open()
         replica = self.replica
         replica.commit(now_ms)
@@ -184,8 +184,9 @@ class UndoHistory:
                     replica.discard()
                     stack.append(group)
                     raise
-                if replica.commit(now_ms):
-                    return True
+                ids = replica.commit(now_ms)
+                if ids:
+                    return ids
             finally:
                 recorder.performing = None
-        return False
+        return []
