@@ -293,7 +293,8 @@ class Credit(Message, tag="credit"):
 
 
 class Pack(Message, tag="pack"):
-    """Admitted nodes with contiguous seq, in the order of the log."""
+    """Admitted nodes with contiguous seq, in the order of the log; in answer to `subscribe` those
+    of a stretch whose bodies were asked for."""
 
     lineage: Lineage
     """That of the welcome."""
