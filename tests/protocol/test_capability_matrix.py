@@ -103,8 +103,9 @@ def test_whatever_is_off_all_sides_end_with_the_same_nodes(
         settle(*everybody)
         expected = "cut" if has["cursor_resume"] and has["log_cut"] else "walk"
         assert opened(client).catch_up == expected
-        found = CutFound if expected == "cut" else WalkFound
-        assert any(isinstance(each, found) for each in client.events) is has["log_cut"]
+        assert any(isinstance(each, CutFound) for each in client.events) is (expected == "cut")
+        walks = expected == "walk" and has["log_cut"]
+        assert any(isinstance(each, WalkFound) for each in client.events) is walks
         assert any(isinstance(each, CaughtUp) for each in client.events)
     for client in everybody:
         client.connect()
@@ -146,3 +147,40 @@ def test_t31_a_handshake_and_catch_up_cost_the_same_bytes_however_long_the_log_i
     assert len(short) == len(long)
     # Numbers are a byte longer at most; clocks in a pack are numbers, too.
     assert sum(long) - sum(short) <= 8
+
+
+def test_the_same_node_at_the_same_place_of_two_logs_hides_nothing_below_it() -> None:
+    room = NaiveRoom()
+    clients = [NaiveClient(room, seed) for seed in (b"a", b"b", b"c", b"d")]
+    ada, bob, cyd, dan = clients
+    for client in (ada, bob, cyd):
+        client.connect()
+    settle(*clients)
+    ada.write(50)
+    settle(*clients)
+    # Two at once, in the order Cyd, Ada.
+    cyd.write(1)
+    cyd.step()
+    ada.write(1)
+    settle(*clients)
+    assert bob.cursor is not None
+    assert bob.cursor.seq == 52
+    bob_holds = set(bob.ids)
+    for client in (ada, bob, cyd):
+        client.leave()
+    # The log loses both; Dan writes in place of Cyd, Ada brings hers back to the same seq.
+    room.renew(50, None)
+    dan.connect()
+    settle(dan)
+    dan.write(1)
+    settle(dan)
+    dan.leave()
+    ada.connect()
+    settle(ada)
+    assert room.id_at(52) == bob.cursor.id
+    assert room.id_at(51) not in bob_holds
+    bob.connect()
+    settle(bob)
+    assert opened(bob).catch_up == "cut"
+    assert CutFound(52) in bob.events
+    assert {node.id for node in room.log} <= bob.ids

@@ -526,7 +526,7 @@ def test_credit_is_never_exceeded_and_more_of_it_lets_the_rest_through() -> None
 def test_credit_in_bytes_counts_too() -> None:
     nodes = chain(4, text="x" * 1000)
     wire = Wire()
-    wire.open(credit=(100, 2_600))
+    wire.open(credit=(100, 2_900))
     wire.session.push(nodes)
     (first,) = pushed(wire)
     assert first.nodes == encode_pack(nodes[:2])

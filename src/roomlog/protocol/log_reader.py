@@ -116,8 +116,12 @@ class LogReader:
 
     @property
     def cursor(self) -> Cursor | None:
-        """Up to where everything is held; None while the node there has no name."""
-        if self.position.id is None:
+        """Up to where everything is held; None while the node there has no name.
+
+        None as well behind a cut that is not proven yet: the next session would be believed that
+        everything below is held.
+        """
+        if self.position.id is None or self._check is not None:
             return None
         return Cursor(epoch=self._epoch, seq=self.position.seq, id=self.position.id)
 
@@ -159,6 +163,8 @@ class LogReader:
         return self._walk_or_read_all()
 
     def _walk_or_read_all(self) -> str:
+        # Whatever was read behind a cut that did not hold: nothing is held for certain.
+        self.position.restart(0, None)
         if not self._past.frontier:
             self._ask_after(0)
             return "cursor"
