@@ -153,7 +153,7 @@ async def test_a_long_history_comes_from_the_store_in_pages(
     writer = await enter(service)
     nodes = await write_history(writer, 300, a_pack=3)
     room = service.hub.registry.rooms["room"]
-    room._recent.clear()
+    room._relay.forget()
     reader = await enter(service)
     end = await reader.catch_up(after={"epoch": reader.welcome["epoch"], "seq": 1})
     assert end["seq"] == 300
@@ -169,7 +169,7 @@ async def test_nodes_written_during_a_catch_up_come_behind_it_in_order(
     service = await start()
     writer = await enter(service)
     await write_history(writer, 100)
-    service.hub.registry.rooms["room"]._recent.clear()
+    service.hub.registry.rooms["room"]._relay.forget()
     reader = await enter(service)
     after = {"epoch": reader.welcome["epoch"], "seq": 0}
     await reader.send({"type": "request", "after": after, "page": 5})
@@ -398,7 +398,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_catch_up_leaves_nothing_b
     service = await start()
     writer = await enter(service)
     await write_history(writer, 200, a_pack=50)
-    service.hub.registry.rooms["room"]._recent.clear()
+    service.hub.registry.rooms["room"]._relay.forget()
     reader = await enter(service, identity=Identity.generate())
     after = {"epoch": reader.welcome["epoch"], "seq": 0}
     await reader.send({"type": "request", "after": after, "page": 1})

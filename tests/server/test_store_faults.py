@@ -289,7 +289,7 @@ async def test_a_page_that_cannot_be_read_ends_the_session_with_a_retry(
     service = await start()
     writer = await enter(service)
     await writer.push_and_wait(*[writer.write() for _ in range(10)])
-    service.hub.registry.rooms["room"]._recent.clear()
+    service.hub.registry.rooms["room"]._relay.forget()
 
     def unreadable(*_: object) -> Any:
         raise StoreUnavailable("no disk")

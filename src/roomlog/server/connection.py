@@ -191,6 +191,8 @@ class Connection:
         session = self.session
         if session.is_closed:
             return
+        # The welcome speaks of the whole log: nothing of it is to be relayed to this reader.
+        room.publish_now()
         effects = session.room_opened(room, self.hub.monotonic_ms())
         if session.state is State.OPEN:
             self.room = room

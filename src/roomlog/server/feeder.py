@@ -79,6 +79,8 @@ class Feeder:
     ) -> None:
         """Feed the session from `seq` on until it is at the head again, after `prelude`."""
         room, reader = self.place()
+        # The client may know more by its acks than was relayed.
+        room.publish_now()
         room.readers.leave(reader, seq)
         self._after = read
         self._after_started = self.connection.hub.monotonic()
@@ -128,7 +130,7 @@ class Feeder:
     def position(self) -> int:
         """The session's reading position: a seq."""
         room, reader = self.place()
-        return room.head_seq if reader.is_live else reader.position
+        return room.relayed_seq if reader.is_live else reader.position
 
     def page_bytes(self, reader: Reader) -> int:
         """Most bytes of one page."""
@@ -232,7 +234,7 @@ class Feeder:
                 self.connection.hub.store,
                 room.stored,
                 position,
-                room.head_seq,
+                room.relayed_seq,
                 patterns,
                 max_nodes=max_nodes,
                 max_bytes=max_bytes,
@@ -248,7 +250,7 @@ class Feeder:
         if not pages:
             raise StoreCorrupt(room.room_id, f"nothing after seq {position}")
         self._send_log(room, reader, pages)
-        if reader.position == room.head_seq:
+        if reader.position == room.relayed_seq:
             self._caught_up(room, reader)
 
     def _feed_from_memory(self, room: Room, reader: Reader) -> bool:

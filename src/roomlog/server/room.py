@@ -23,13 +23,13 @@ from roomlog.core.signing import Signer
 from roomlog.protocol.checkpoint import sign_checkpoint
 from roomlog.protocol.limits import SessionLimits
 from roomlog.protocol.messages import After, PackAck, Peer, RejectedNode
-from roomlog.protocol.server_session import ENVELOPE_BYTES
 from roomlog.server.admission import PendingNodes, admit
 from roomlog.server.company import Company
-from roomlog.server.history import Page, join_pages
+from roomlog.server.history import Page
 from roomlog.server.metrics import Metrics
-from roomlog.server.reader import Reader, Readers
+from roomlog.server.reader import Readers
 from roomlog.server.reconcile import RoomWindows
+from roomlog.server.relay import Relay
 from roomlog.server.resend_window import ResendWindow
 from roomlog.server.signature_turns import AT_ONCE, CheckedSignatures, SignatureTurns
 from roomlog.server.snapshots import DEFAULT_POLICY, RoomSnapshots, SnapshotPolicy
@@ -45,7 +45,6 @@ from roomlog.store.interface import (
 )
 
 MERGE_ABOVE_HEADS: Final = 16
-RECENT_BYTES: Final = 256 * 1024
 RETRY_AFTER_MS: Final = 1_000
 _STORED_FLAGS: Final = SIGNATURES_FLAG | BODIES_FLAG
 
@@ -103,11 +102,7 @@ class Room:
         self._checking = 0
         self._is_recovering = False
         self._is_ambiguous = False
-        self._fresh: list[Page] = []
-        self._fresh_authors: set[Reader | None] = set()
-        self._oldest_received = 0.0
-        self._recent: deque[Page] = deque()
-        self._recent_bytes = 0
+        self._relay = Relay(stored.lineage, self.readers, limits, metrics, monotonic)
         self._merger = MergeSubmitter(signer.public_key)
         self._checkpoint: tuple[bytes, int, bytes | None] | None = None
 
@@ -131,6 +126,11 @@ class Room:
     def head_seq(self) -> int:
         """The greatest durable seq."""
         return len(self.graph)
+
+    @property
+    def relayed_seq(self) -> int:
+        """The greatest seq that live readers have; behind the head while a relay gathers."""
+        return self._relay.through(self.head_seq)
 
     def frontier_ids(self) -> list[bytes]:
         """The heads of the durable log, ascending."""
@@ -182,7 +182,7 @@ class Room:
             or self._in_flight
             or self._again
             or self._is_ambiguous
-            or self._fresh
+            or not self._relay.is_idle
             or self.is_renewing
         )
 
@@ -193,11 +193,7 @@ class Room:
 
     def recent_after(self, position: int) -> list[Page] | None:
         """The packs after `position` if memory still has them all, else None."""
-        if position == self.head_seq:
-            return []
-        if not self._recent or self._recent[0].from_seq > position + 1:
-            return None
-        return [page for page in self._recent if page.to_seq > position]
+        return self._relay.recent_after(position, self.head_seq)
 
     # pushing
 
@@ -382,10 +378,8 @@ class Room:
         to_seq = append.to_seq
         assert len(graph) == to_seq, "the graph numbers nodes as the log does"
         now = self._monotonic()
-        if not self._fresh:
-            self._oldest_received = submission.received
-        self._fresh.append(Page(append.from_seq, to_seq, append.pack))
-        self._fresh_authors.add(submission.submitter.reader)
+        page = Page(append.from_seq, to_seq, append.pack)
+        self._relay.add(page, submission.submitter.reader, submission.received)
         self._metrics.nodes_admitted_total.inc(append.count)
         if append.reinstated:
             self.windows.count_reinstated(submission.verdict.of_others)
@@ -424,45 +418,27 @@ class Room:
 
     def reloaded(self, graph: Graph) -> None:
         """The store was read again after an ambiguous commit; readers get what they lack."""
-        known = self.head_seq
+        known = self.relayed_seq
         self.graph = graph
         self._pending.clear()
         self._next_seq = len(graph) + 1
         self._is_ambiguous = False
         self._is_recovering = False
-        self._fresh, self._fresh_authors = [], set()
-        self._recent.clear()
-        self._recent_bytes = 0
+        self._relay.forget()
         if self.head_seq > known:
             self._metrics.readers_behind_total.inc(self.readers.all_fall_behind(known))
 
     # reading
 
-    def publish(self) -> None:
-        """Relay what was committed since the last call, one frame for all of it."""
-        if not self._fresh:
-            return
-        pages = join_pages(
-            self._fresh,
-            self._hasher,
-            max_nodes=self._limits.pack_nodes,
-            max_bytes=self._limits.frame_bytes - ENVELOPE_BYTES,
-        )
-        authors = self._fresh_authors
-        only_author = next(iter(authors)) if len(authors) == 1 else None
-        self._fresh, self._fresh_authors = [], set()
-        self._remember_recent(pages)
-        behind = self.readers.relay(pages, only_author)
-        if behind:
-            self._metrics.readers_behind_total.inc(behind)
-        now = self.last_used = self._monotonic()
-        self._metrics.relay_lag_seconds.observe(now - self._oldest_received)
+    def publish(self) -> float:
+        """Relay what was committed, or let it gather; seconds until `publish_now`, 0 for never."""
+        wait_s = self._relay.publish(is_more_coming=bool(self._in_flight))
+        self.last_used = self._monotonic()
+        return wait_s
 
-    def _remember_recent(self, pages: list[Page]) -> None:
-        self._recent.extend(pages)
-        self._recent_bytes += sum(len(page.nodes) for page in pages)
-        while self._recent_bytes > RECENT_BYTES:
-            self._recent_bytes -= len(self._recent.popleft().nodes)
+    def publish_now(self) -> None:
+        """Relay what was committed: everybody live is at the head of the log."""
+        self._relay.publish_now()
 
     def tick(self) -> None:
         """Once a tick: end presence that is over, sign a merge when the frontier is wide."""
