@@ -200,7 +200,10 @@ class Intake:
         result.accepted.append(node.id)
 
     def _release(self, node_id: bytes, result: ImportResult, refused: dict[bytes, bytes]) -> None:
-        """Accept what had waited for ``node_id``, and what waits for that in turn."""
+        """Accept what had waited for ``node_id``, and what waits for that in turn.
+
+        What is accepted is on top of the base, and so is what has it as a parent.
+        """
         graph = self._graph
         arrived = [node_id]
         while arrived:
@@ -212,10 +215,6 @@ class Intake:
                         f"clock {node.clock} is not beyond its parents' {greatest}",
                     )
                     self._refuse_node(node.id, reject, result, refused)
-                    continue
-                if not self._is_above(node):
-                    # There is room: it took as much a moment ago.
-                    self._waiting.add(node, _BELOW_BASE)
                     continue
                 self._accept(node, result)
                 arrived.append(node.id)
