@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import final
 
+from roomlog.client.blocking_following import SyncUndoManager, SyncVersions
 from roomlog.client.blocking_handles import (
     SyncChanges,
     SyncCounter,
@@ -36,6 +37,7 @@ from roomlog.client.loop_thread import LoopThread
 from roomlog.client.options import History, Verify
 from roomlog.client.rejections import Rejection
 from roomlog.client.status import Status
+from roomlog.client.undo import DEFAULT_GROUP_MS, Scope
 from roomlog.core.signing import Signer
 from roomlog.core.state_hash import StateHash
 from roomlog.protocol.codec import Codec
@@ -105,6 +107,18 @@ class SyncDocument:
     def text(self, key: str) -> SyncText:
         """The text of a path key."""
         return SyncText(self._loop, self._loop.call(self._doc.text, key))
+
+    def undo_manager(
+        self, scope: Scope | None = None, group_ms: int = DEFAULT_GROUP_MS
+    ) -> SyncUndoManager:
+        """Undo and redo of what this document writes from now on."""
+        manager = self._loop.call(self._doc.undo_manager, scope, group_ms)
+        return SyncUndoManager(self._loop, manager)
+
+    @property
+    def versions(self) -> SyncVersions:
+        """Versions of the room that have a name."""
+        return SyncVersions(self._loop, self._loop.call(lambda: self._doc.versions))
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[SyncDocument]:

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Iterable, Iterator, MutableMapping, MutableSequence
 from typing import Any, final
 
+from roomlog.client.blocking_following import SyncAnchor, SyncAttribution
 from roomlog.client.changes import Change, ChangeFeed
 from roomlog.client.handles import DocumentCounter, DocumentList, DocumentMap, DocumentText
 from roomlog.client.loop_thread import LoopThread
+from roomlog.core.anchors import RIGHT, SavedAnchor, Side
+from roomlog.core.attribution import AttributionRun
 
 
 @final
@@ -18,6 +21,11 @@ class SyncMap(MutableMapping[str, Any]):
     def __init__(self, loop: LoopThread, handle: DocumentMap) -> None:
         self._loop = loop
         self._handle = handle
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Kind and key, as scopes of undo name it."""
+        return self._handle.place
 
     def __getitem__(self, key: str) -> Any:
         return self._loop.call(self._handle.__getitem__, key)
@@ -62,6 +70,11 @@ class SyncCounter:
         self._handle = handle
 
     @property
+    def place(self) -> tuple[int, str]:
+        """Kind and key, as scopes of undo name it."""
+        return self._handle.place
+
+    @property
     def value(self) -> int:
         """The sum of all amounts."""
         return self.get()
@@ -88,6 +101,11 @@ class SyncList(MutableSequence[Any]):
     def __init__(self, loop: LoopThread, handle: DocumentList) -> None:
         self._loop = loop
         self._handle = handle
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Kind and key, as scopes of undo name it."""
+        return self._handle.place
 
     def __len__(self) -> int:
         return self._loop.call(self._handle.__len__)
@@ -144,6 +162,11 @@ class SyncText:
         self._loop = loop
         self._handle = handle
 
+    @property
+    def place(self) -> tuple[int, str]:
+        """Kind and key, as scopes of undo name it."""
+        return self._handle.place
+
     def __str__(self) -> str:
         return self.get()
 
@@ -172,6 +195,22 @@ class SyncText:
     def replace(self, position: int, length: int, text: str) -> None:
         """Delete `length` characters from `position` on and insert `text` there."""
         self._loop.call(self._handle.replace, position, length, text)
+
+    def anchor(self, position: int, side: Side = RIGHT) -> SyncAnchor:
+        """A place before the character at `position` that follows all edits."""
+        return SyncAnchor(self._loop, self._loop.call(self._handle.anchor, position, side))
+
+    def resolve(self, saved: SavedAnchor) -> SyncAnchor:
+        """An anchor at a place that was saved, in this document or another of the same room."""
+        return SyncAnchor(self._loop, self._loop.call(self._handle.resolve, saved))
+
+    def attribution(self) -> list[AttributionRun]:
+        """Who wrote what: runs of the text with author and node."""
+        return self._loop.call(self._handle.attribution)
+
+    def watch_attribution(self) -> SyncAttribution:
+        """The same for those who ask often: kept up with each edit until it is closed."""
+        return SyncAttribution(self._loop, self._loop.call(self._handle.watch_attribution))
 
     def __repr__(self) -> str:
         return f"SyncText({str(self)!r})"
