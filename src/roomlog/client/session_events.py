@@ -179,6 +179,8 @@ class SessionEvents:
         self._history.carry_on()
 
     def _on_caught_up(self, caught_up: CaughtUp) -> None:
+        # What was read behind a cut counts from now on, though no node came with it.
+        self._engine.acknowledged(Acknowledged({}), self._session.cursor)
         if self._standing.phase is Phase.CATCHING_UP:
             self._standing.phase = Phase.LIVE
 
