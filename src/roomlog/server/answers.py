@@ -13,6 +13,7 @@ from roomlog.server.old_pages import Stretch
 from roomlog.server.reader import Reader
 from roomlog.server.room import Room
 from roomlog.server.subscriptions import read_subscribed_ranges
+from roomlog.store.errors import StoreCorrupt
 
 if TYPE_CHECKING:
     from roomlog.server.feeder import Feeder
@@ -101,13 +102,17 @@ class NodesAnswer:
         unsigned_through = await feeder.unsigned_through(read)
         first, last = ranges[0]
         store_reader = feeder.connection.hub.store_reader
-        stretch = Stretch(room.room_id, room.epoch, first, last, read.page_nodes, max_bytes)
-        is_old = len(ranges) == 1 and reader.patterns is None and unsigned_through >= first
-        kept = store_reader.old_pages.find(stretch) if is_old else None
-        if kept is not None:
-            reached = kept[-1].to_seq
+        if len(ranges) == 1 and reader.patterns is None and unsigned_through >= first:
+            end, most_nodes = min(last, first + read.page_nodes - 1), read.page_nodes
+            stretch = Stretch(room.room_id, room.epoch, first, end, most_nodes, max_bytes)
+            pages = await store_reader.old_pages.read(
+                store_reader, room.stored, stretch, unsigned_through
+            )
+            if not pages:
+                raise StoreCorrupt(room.room_id, f"nothing at {first}..{last}")
+            reached = pages[-1].to_seq
             self._ranges = [(reached + 1, last)] if reached < last else []
-            return kept
+            return pages
         pages, self._ranges = await store_reader.read(
             "read_ranges",
             read_subscribed_ranges,
@@ -119,8 +124,6 @@ class NodesAnswer:
             max_bytes=max_bytes,
             unsigned_through=unsigned_through,
         )
-        if is_old and pages and pages[-1].to_seq <= unsigned_through:
-            store_reader.old_pages.keep(stretch, pages)
         return pages
 
 

@@ -223,25 +223,28 @@ class Feeder:
         position, patterns = reader.position, reader.patterns
         max_nodes = DEFAULT_PAGE_NODES if after is None else after.page_nodes
         max_bytes = self.page_bytes(reader)
-        old_pages = self.connection.hub.store_reader.old_pages
-        stretch = Stretch(room.room_id, room.epoch, position + 1, 0, max_nodes, max_bytes)
-        is_old = patterns is None and unsigned_through > position
-        pages = old_pages.find(stretch) if is_old else None
-        if pages is None:
-            pages = await self.connection.hub.store_reader.read(
+        store_reader = self.connection.hub.store_reader
+        head_seq = room.head_seq
+        if patterns is None and unsigned_through > position:
+            # No farther than one read, so that everybody who reads from here means the same.
+            last = min(position + max_nodes, unsigned_through, head_seq)
+            stretch = Stretch(room.room_id, room.epoch, position + 1, last, max_nodes, max_bytes)
+            pages = await store_reader.old_pages.read(
+                store_reader, room.stored, stretch, unsigned_through
+            )
+        else:
+            pages = await store_reader.read(
                 "read_log",
                 read_subscribed_pages,
-                self.connection.hub.store,
+                store_reader.store,
                 room.stored,
                 position,
-                room.relayed_seq,
+                head_seq,
                 patterns,
                 max_nodes=max_nodes,
                 max_bytes=max_bytes,
                 unsigned_through=unsigned_through,
             )
-            if is_old and pages and pages[-1].to_seq <= unsigned_through:
-                old_pages.keep(stretch, pages)
         if self.is_stopped or reader.is_live or reader.position != position:
             return
         if reader.patterns != patterns:

@@ -6,13 +6,17 @@ the same stretches. What is numbered never changes, so a page is good for as lon
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
-from typing import Final, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
-from roomlog.server.history import Page
+from roomlog.server.history import Page, read_pages
+from roomlog.store.interface import StoredRoom
+
+if TYPE_CHECKING:
+    from roomlog.server.store_reader import StoreReader
 
 MOST_BYTES: Final = 32 << 20
-Ranges = list[tuple[int, int]]
 
 
 class Stretch(NamedTuple):
@@ -34,6 +38,43 @@ class OldPages:
         self.size_bytes = 0
         self._most_bytes = most_bytes
         self._pages: OrderedDict[Stretch, list[Page]] = OrderedDict()
+        self._reading: dict[Stretch, asyncio.Task[list[Page]]] = {}
+
+    async def read(
+        self, reader: StoreReader, room: StoredRoom, stretch: Stretch, unsigned_through: int
+    ) -> list[Page]:
+        """The first pages of a stretch, unsigned up to `unsigned_through`.
+
+        However many ask at once, they are made once. Raises `StoreError`.
+        """
+        pages = self.find(stretch)
+        if pages is not None:
+            return pages
+        task = self._reading.get(stretch)
+        if task is None:
+            task = asyncio.create_task(self._read(reader, room, stretch, unsigned_through))
+            self._reading[stretch] = task
+            task.add_done_callback(lambda _: self._reading.pop(stretch, None))
+        # Who gives up must not take it away from those who wait beside it.
+        return await asyncio.shield(task)
+
+    async def _read(
+        self, reader: StoreReader, room: StoredRoom, stretch: Stretch, unsigned_through: int
+    ) -> list[Page]:
+        pages = await reader.read(
+            "read_old",
+            read_pages,
+            reader.store,
+            room,
+            stretch.from_seq - 1,
+            stretch.to_seq,
+            max_nodes=stretch.max_nodes,
+            max_bytes=stretch.max_bytes,
+            unsigned_through=unsigned_through,
+        )
+        if pages and pages[-1].to_seq <= unsigned_through:
+            self.keep(stretch, pages)
+        return pages
 
     def find(self, stretch: Stretch) -> list[Page] | None:
         """The first pages of a stretch, if they are kept."""
