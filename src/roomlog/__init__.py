@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from roomlog.client import errors
     from roomlog.client.connect import connect
     from roomlog.client.document import Document
+    from roomlog.core.anchors import SavedAnchor
     from roomlog.core.replica import Replica
     from roomlog.identity import Identity
 
-__all__ = ["Document", "Identity", "Replica", "__version__", "connect", "errors"]
+__all__ = ["Document", "Identity", "Replica", "SavedAnchor", "__version__", "connect", "errors"]
 
 _HOME = {
     "Document": "roomlog.client.document",
     "Identity": "roomlog.identity",
     "Replica": "roomlog.core.replica",
+    "SavedAnchor": "roomlog.core.anchors",
     "connect": "roomlog.client.connect",
 }
 

@@ -14,6 +14,7 @@ from roomlog.core.crdt.text import TextEdit
 from roomlog.core.crdt.text.rebase import rebase_edits
 from roomlog.core.errors import InvalidValueError
 from roomlog.core.graph import Graph
+from roomlog.core.named_versions import is_reserved, value_of_version, version_of_value
 from roomlog.core.node import MAX_PARENTS, MERGE, Node, NodeHasher, make_node
 from roomlog.core.operation import (
     ItemReference,
@@ -21,6 +22,7 @@ from roomlog.core.operation import (
     ListInsert,
     ListMove,
     ListUpdate,
+    MapSet,
     Operation,
     TextDelete,
     TextInsert,
@@ -73,7 +75,8 @@ def reauthor(
 
     Dropped nodes and operations vanish, and with them operations on items whose insert is gone.
     A vanished node's parents take its place. Item references are mapped, and text positions are
-    mapped through the walk without the dropped operations. A change without operations and a
+    mapped through the walk without the dropped operations; named versions keep to what became of
+    the nodes they name. A change without operations and a
     merge without two parents vanish. No node gets a parent that its author had not seen.
 
     Raises ValueError when a node that must be written is not by the signer, a node comes before
@@ -294,6 +297,11 @@ class _Reauthoring:
                 if item is not operation.item:
                     changed = True
                     operation = _on_item(operation, item)
+            elif isinstance(operation, MapSet):
+                version = self._version_of(operation)
+                if version is not None:
+                    changed = True
+                    operation = version
             elif isinstance(operation, TextInsert | TextDelete):
                 edits = self._edits.get((node.id, index))
                 if edits is not None:
@@ -305,6 +313,22 @@ class _Reauthoring:
                     continue
             operations.append(operation)
         return operations, changed
+
+    def _version_of(self, operation: MapSet) -> MapSet | None:
+        """A named version of what is written anew, by its new ids; None when it is no such."""
+        if not is_reserved(operation.key):
+            return None
+        version = version_of_value("", operation.value)
+        if version is None or self._rewritten.isdisjoint(version.frontier):
+            return None
+        frontier: set[bytes] = set()
+        for node_id in version.frontier:
+            new = self._result.mapping.get(node_id, node_id)
+            frontier.update(self._in_place[node_id] if new is None else [new])
+        ids = tuple(sorted(frontier))
+        if ids == version.frontier:
+            return None
+        return MapSet(operation.key, value_of_version(version._replace(frontier=ids)))
 
     def _gone(self, node: Node, index: int, operation: Operation) -> None:
         self._result.dropped.append((node.id, index))
