@@ -1,4 +1,4 @@
-"""`roomlog room`: what rooms a store holds."""
+"""`roomlog room`: what rooms a store holds, and what to do with one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from roomlog.cli import refound, snapshot
 from roomlog.cli.failure import Failure
 from roomlog.cli.options import JsonOption, StoreOption
 from roomlog.cli.output import fields, line, print_json, table, time_text
@@ -13,7 +14,9 @@ from roomlog.cli.output import fields, line, print_json, table, time_text
 if TYPE_CHECKING:
     from roomlog.store.interface import StoredRoom
 
-app = typer.Typer(help="Look at the rooms of a store.")
+app = typer.Typer(help="Look at the rooms of a store, and look after one.")
+app.command("snapshot")(snapshot.snapshot)
+app.command("refound")(refound.refound)
 
 
 @app.command("list")

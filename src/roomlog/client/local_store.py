@@ -42,8 +42,19 @@ _BUSY_TIMEOUT_MS: Final = 5_000
 def read_nodes(path: str | os.PathLike[str]) -> tuple[str, bytes, list[Node]]:
     """Room id, lineage and nodes of a local store, parents first; writes and locks nothing.
 
-    Works beside a running document. Raises `LocalStoreError`.
+    Works beside a running document. Raises `LocalStoreError`, also for one that has not all of its
+    history yet.
     """
+    document = read_stored(path)
+    if document.snapshot is not None:
+        raise LocalStoreError(
+            f"{path}: holds no history below seq {document.snapshot.seq} yet, only its outcome"
+        )
+    return document.room_id, document.lineage, document.nodes
+
+
+def read_stored(path: str | os.PathLike[str]) -> StoredDocument:
+    """Everything in a local store; writes and locks nothing. Raises `LocalStoreError`."""
     target = Path(path)
     if not target.is_file():
         raise LocalStoreError(f"{target}: no such file")
@@ -51,14 +62,9 @@ def read_nodes(path: str | os.PathLike[str]) -> tuple[str, bytes, list[Node]]:
         try:
             version = check_versions(connection, str(target))
             connection.execute("BEGIN")
-            document = read_document(connection, str(target), version)
+            return read_document(connection, str(target), version)
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             raise LocalStoreError(f"{target}: {error}") from error
-    if document.snapshot is not None:
-        raise LocalStoreError(
-            f"{target}: holds no history below seq {document.snapshot.seq} yet, only its outcome"
-        )
-    return document.room_id, document.lineage, document.nodes
 
 
 @final
