@@ -36,7 +36,7 @@ from roomlog.core.errors import HistoryMissingError
 from roomlog.core.node import Node
 from roomlog.core.pack import encode_pack
 from roomlog.core.reject import Reject, RejectClass, RejectKind
-from roomlog.core.replica import ImportResult, Replica
+from roomlog.core.replica import ImportResult
 from roomlog.core.signing import Purpose, Signer
 from roomlog.protocol.client_events import (
     Acknowledged,
@@ -162,7 +162,7 @@ class Engine(PartialRoom):
         self.is_draft = False
         nodes: list[Node] = []
         if self.replica.identity is None:
-            self._swap(Replica(self.replica.room_id, None, lineage), {}, [])
+            self._swap(self.replica.empty_copy(lineage), {}, [])
         else:
             adoption = self.replica.adopt(lineage)
             nodes = adoption.nodes
