@@ -33,7 +33,7 @@ STORE_ID_BYTES: Final = 16
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread that reads the store may keep the loop waiting for the interpreter; each takes
 its turn at every wait for a socket, so Python's own 5 ms would add up."""
-COLLECTOR_THRESHOLDS: Final = (50_000, 20, 50)
+COLLECTOR_THRESHOLDS: Final = (10_000, 20, 250)
 STORE_SHARE_OF_DRAIN: Final = 0.2
 """What of the drain's deadline is kept for the store."""
 
