@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import final
 
+from roomlog.client.blocking_company import SyncFeed, SyncPeers, SyncPresence
 from roomlog.client.blocking_following import SyncUndoManager, SyncVersions
 from roomlog.client.blocking_handles import (
     SyncChanges,
@@ -33,8 +34,10 @@ from roomlog.client.connect import CLOSE_TIMEOUT_S
 from roomlog.client.connect import connect as connect_asynchronously
 from roomlog.client.document import Document
 from roomlog.client.errors import DocumentClosedError, TransactionError
+from roomlog.client.feed import DEFAULT_QUEUE_ITEMS
 from roomlog.client.loop_thread import LoopThread
 from roomlog.client.options import History, Verify
+from roomlog.client.peers import ReceivedSignal, Recipient
 from roomlog.client.rejections import Rejection
 from roomlog.client.status import Status
 from roomlog.client.undo import DEFAULT_GROUP_MS, Scope
@@ -159,6 +162,40 @@ class SyncDocument:
         """Wait until all of these nodes are in the document."""
         ids = tuple(node_ids)
         self._loop.wait(lambda: self._doc.wait_for(ids, timeout_s))
+
+    def history(self, timeout_s: float | None = None) -> None:
+        """Wait until all of the room's history is here; it is brought in if it was left out."""
+        self._loop.wait(lambda: self._doc.history(timeout_s))
+
+    def subscribe(self, patterns: Iterable[str] = (), timeout_s: float | None = None) -> None:
+        """Hold and follow only the keys of these globs, [] for all; wait until they are here."""
+        wanted = patterns if isinstance(patterns, str) else list(patterns)
+        self._loop.wait(lambda: self._doc.subscribe(wanted, timeout_s))
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The globs of the keys that this document holds; () for all."""
+        return self._loop.call(lambda: self._doc.patterns)
+
+    @property
+    def presence(self) -> SyncPresence:
+        """What others in the room show, and what this document shows."""
+        return SyncPresence(self._loop, self._doc.presence)
+
+    @property
+    def peers(self) -> SyncPeers:
+        """Who else is in the room."""
+        return SyncPeers(self._loop, self._doc.peers)
+
+    def signal(self, to: Recipient, data: object, timeout_s: float | None = 10.0) -> None:
+        """Send `data` to everybody who has the key and label of `to`."""
+        self._loop.wait(lambda: self._doc.signal(to, data, timeout_s))
+
+    def signals(
+        self, timeout_s: float | None = None, queue_items: int = DEFAULT_QUEUE_ITEMS
+    ) -> SyncFeed[ReceivedSignal]:
+        """What others say to this document from now on."""
+        return SyncFeed(self._loop, self._loop.call(self._doc.signals, queue_items), timeout_s)
 
     def changes(
         self, timeout_s: float | None = None, queue_changes: int = DEFAULT_QUEUE_CHANGES

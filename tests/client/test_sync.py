@@ -174,3 +174,44 @@ def test_a_document_that_is_not_open_says_so(server: ServerProcess) -> None:
         pass
     with pytest.raises(ValueError, match="room_id"), opened(server, "no such id"):
         pass
+
+
+def test_scripts_see_who_is_there_and_talk_to_one(server: ServerProcess) -> None:
+    with opened(server, "company") as ada, opened(server, "company", BOB) as bob:
+        ada.synced(LIMIT_S)
+        bob.synced(LIMIT_S)
+        came = bob.presence.changes(timeout_s=LIMIT_S)
+        ada.presence.set({"at": 1})
+        assert next(came).shown.data == {"at": 1}
+        assert [each.data for each in bob.presence.others().values()] == [{"at": 1}]
+        assert ada.presence.own == {"at": 1}
+        ada.presence.clear()
+        assert next(came).is_gone
+        (peer,) = bob.peers.all()
+        assert peer.pubkey == ADA.public_key
+        heard = ada.signals(timeout_s=LIMIT_S)
+        bob.signal(peer, "hello")
+        assert next(heard).data == "hello"
+        assert heard.dropped == 0
+        assert list(bob.signals(timeout_s=0.01)) == []
+        assert list(bob.peers.changes(timeout_s=0.01)) == []
+
+
+def test_scripts_choose_their_keys_and_wait_for_history(server: ServerProcess) -> None:
+    with opened(server, "keys") as ada:
+        ada.map("m")["k"] = 1
+        ada.text("t").append("text")
+        ada.synced(LIMIT_S)
+        with roomlog.sync.connect(
+            server.url, room="keys", identity=BOB, subscribe=iter(["m/*"]), capabilities=iter([])
+        ) as bob:
+            assert bob.patterns == ("m/*",)
+            bob.synced(LIMIT_S)
+            assert bob.state()["texts"] == {}
+        with opened(server, "keys", BOB) as bob:
+            bob.subscribe(iter(["t"]), LIMIT_S)
+            bob.synced(LIMIT_S)
+            assert bob.state()["texts"] == {"t": "text"}
+            bob.history(LIMIT_S)
+            with pytest.raises(TypeError):
+                bob.subscribe("t")
