@@ -11,6 +11,7 @@ from typing import Any, Final
 from roomlog.cli.load import (
     flood,
     many_rooms,
+    mixed_versions,
     never_quiet,
     offline_day,
     reconnect_storm,
@@ -27,6 +28,7 @@ SCENARIOS: Final = {
         Scenario("reconnect-storm", reconnect_storm.__doc__ or "", 16.0, reconnect_storm.run),
         Scenario("flood", flood.__doc__ or "", 8.0, flood.run),
         Scenario("many-rooms", many_rooms.__doc__ or "", 10.0, many_rooms.run),
+        Scenario("mixed-versions", mixed_versions.__doc__ or "", 9.0, mixed_versions.run),
         Scenario("never-quiet", never_quiet.__doc__ or "", 18.0, never_quiet.run),
     )
 }

@@ -1,233 +1,30 @@
-"""Every message of the protocol: one struct each, the same in JSON and MessagePack.
-
-Unknown fields are ignored in both directions. `room` is reserved for several rooms on one socket.
-`ref` is chosen by whoever asks and echoed by every answer.
-"""
+"""What a server says."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
-from msgspec import Meta
 
-Nonce = Annotated[bytes, Meta(min_length=32, max_length=32)]
-PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
-NodeId = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Lineage = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Epoch = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Ref = Annotated[str, Meta(min_length=1, max_length=64)]
-Label = Annotated[str, Meta(max_length=128)]
-Dialled = Annotated[str, Meta(max_length=512)]
-ShortText = Annotated[str, Meta(max_length=128)]
-Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Frontier = Annotated[list[NodeId], Meta(max_length=1024)]
-IdPrefix = Annotated[bytes, Meta(min_length=8, max_length=8)]
-Have = Annotated[list[tuple[Sequence, IdPrefix]], Meta(min_length=1, max_length=256)]
-Patterns = Annotated[list[str], Meta(max_length=1024)]
-
-
-class Message(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True):
-    """What all messages have."""
-
-    ref: Ref | None = None
-    """Chosen by whoever asks, echoed by every answer."""
-    room: str | None = None
-    """Reserved for several rooms on one socket; ignored, but set in `welcome`."""
-
-
-class Software(msgspec.Struct, kw_only=True):
-    """Name and version of one side, for statistics and compatibility, never for decisions."""
-
-    name: ShortText = ""
-    version: ShortText = ""
-
-
-class Cursor(msgspec.Struct, kw_only=True):
-    """Greatest seq up to which everything of `epoch` is durably held; `id` is the node there."""
-
-    epoch: Epoch
-    seq: Sequence
-    id: NodeId
-
-
-class Pending(msgspec.Struct, kw_only=True):
-    """The backlog a client brings."""
-
-    nodes: Count = 0
-    bytes: Count = 0
-
-
-class CreditTotals(msgspec.Struct, kw_only=True):
-    """Running totals since welcome of what may be pushed."""
-
-    nodes: Count
-    bytes: Count
-
-
-class After(msgspec.Struct, kw_only=True):
-    """A place in a log."""
-
-    epoch: Epoch
-    seq: Sequence
-
-
-class SignedCheckpoint(msgspec.Struct, kw_only=True):
-    """How far a log had come, by the word of the server that keeps it."""
-
-    lineage: Lineage
-    epoch: Epoch
-    seq: Sequence
-    frontier: Frontier
-    """The heads of the log at `seq`, ascending."""
-    signature: Signature
-    """The server's, purpose `checkpoint`."""
-
-
-class Identity(msgspec.Struct, kw_only=True, frozen=True):
-    """Whom presence and signals are about: a proven key and the label it signed."""
-
-    pubkey: PublicKey
-    label: Label = ""
-
-
-class Peer(msgspec.Struct, kw_only=True, frozen=True):
-    """Somebody who is in the room, however many sockets it has."""
-
-    pubkey: PublicKey
-    label: Label = ""
-    peer_type: ShortText = ""
-
-
-class PresenceEntry(msgspec.Struct, kw_only=True):
-    """What one session shows of itself."""
-
-    pubkey: PublicKey
-    session: str
-    data: object
-    label: Label = ""
-
-
-class HashOf(msgspec.Struct, kw_only=True):
-    """Which keys a state hash is about."""
-
-    patterns: Patterns = []
-    """Globs; none means everything."""
-
-
-# client -> server
-
-
-class Hello(Message, tag="hello"):
-    """Who the client is, what it proves, and what it already holds."""
-
-    proto: int
-    """The protocol version: one of `challenge.protos`."""
-    nonce: Nonce
-    """Random, new for every session."""
-    origin: Dialled | None = None
-    """What the client dialled, as in the transcript; the server then tries no other."""
-    pubkey: PublicKey | None = None
-    """The client's key; without it the session only reads."""
-    proof: Signature | None = None
-    """Its signature over the transcript; required with `pubkey`."""
-    label: Label = ""
-    """A name for this device or process; signed, shown to the room with the key."""
-    peer_type: ShortText = ""
-    """What kind of participant this is, as it says; shown to the room."""
-    client: Software | None = None
-    """Name and version of the client's software."""
-    caps: dict[str, object] = {}
-    """The capabilities it offers."""
-    token: str | None = None
-    """Reserved for rooms that ask for one; signed."""
-    lineage: Lineage | None = None
-    """The room's, once the client has met the room."""
-    cursor: Cursor | None = None
-    """Up to where it durably holds the log; goes with `frontier`."""
-    frontier: Frontier = []
-    """Heads of the admitted nodes it holds."""
-    pending: Pending | None = None
-    """What it holds that was never acknowledged and will be pushed."""
-    checkpoint: SignedCheckpoint | None = None
-    """The newest one it has of this room: evidence, should the server have lost its log."""
-    subscribe: Patterns = []
-    """Whose bodies it wants, as in `subscribe`; needs `header_only_nodes`, else all come."""
-
-
-class PushPack(Message, tag="pack"):
-    """Nodes of the session's own author, in topological order."""
-
-    lineage: Lineage
-    """That of the welcome."""
-    nodes: bytes
-    """One pack, with signatures and bodies."""
-
-
-class Request(Message, tag="request"):
-    """Asks for history or state: one of `after`, `have`, `before`, `frontier`, `ids`, `snapshot`,
-    `hash`."""
-
-    after: After | None = None
-    """Everything later than this seq; it and `snapshot` only one at a time."""
-    have: Have | None = None
-    """Where do the logs part? Of the client's: seq, and the first 8 bytes of the id there."""
-    before: After | None = None
-    """One page of what lies below this seq, the newest of it."""
-    frontier: Frontier | None = None
-    """Everything that is not in the history of these."""
-    ids: Frontier | None = None
-    """These nodes."""
-    snapshot: bool = False
-    """The room's snapshot, and everything later than its seq."""
-    hash: HashOf | None = None
-    """The hash of the state."""
-    page: Annotated[int, Meta(ge=1, le=4096)] | None = None
-    """Most nodes in one answering pack; 1,024 if not given."""
-    stop_at_unknown: bool = False
-    """With `frontier`: send nothing when one of them is unknown, but say which."""
-    signatures: bool = True
-    """False: nodes admitted longer ago than the resend window may come unsigned; needs
-    `unsigned_bulk`."""
-
-
-class Subscribe(Message, tag="subscribe"):
-    """Whose bodies to send from now on; replaces the patterns before it."""
-
-    patterns: Patterns = []
-    """Globs over keys; none means everything."""
-
-
-class Presence(Message, tag="presence"):
-    """What this session shows of itself, until it is replaced, expires or the session ends."""
-
-    data: object = None
-    """Null, a boolean, a number, a text, or lists and maps of these; null takes it away."""
-    ttl_ms: Annotated[int, Meta(ge=1)] | None = None
-    """How long it lasts without being shown again; the server's default and limit apply."""
-
-
-class Signal(Message, tag="signal"):
-    """A word to one peer, kept by nobody."""
-
-    to: Identity
-    """Every session of this identity gets it."""
-    data: object = None
-    """As in `presence`."""
-
-
-class Ping(Message, tag="ping"):
-    """Answered by `pong` with the head of the durable log."""
-
-    t: int = 0
-    """Any integer; echoed."""
-
-
-ClientMessage = Hello | PushPack | Request | Subscribe | Presence | Signal | Ping
-
-# server -> client
+from roomlog.protocol.messages.parts import (
+    After,
+    Count,
+    CreditTotals,
+    Epoch,
+    Label,
+    Lineage,
+    Message,
+    NodeId,
+    Nonce,
+    Patterns,
+    Peer,
+    PresenceEntry,
+    PublicKey,
+    Sequence,
+    ShortText,
+    Signature,
+    Software,
+)
 
 
 class Challenge(Message, tag="challenge"):
@@ -528,57 +325,3 @@ class Error(Message, tag="error"):
     """For people and logs: what was wrong where."""
     incident: str | None = None
     """With a fault of the server: what its log calls it."""
-
-
-ServerMessage = (
-    Challenge
-    | Welcome
-    | Credit
-    | Checkpoint
-    | Snapshot
-    | Pack
-    | PackAck
-    | Pong
-    | RequestEnd
-    | SubscribeAck
-    | StateHashReport
-    | PresenceShown
-    | PresenceSnapshot
-    | PresenceLeft
-    | PeerJoined
-    | PeerLeft
-    | SignalReceived
-    | Notice
-    | Error
-)
-
-CLIENT_MESSAGES: tuple[type[Message], ...] = (
-    Hello,
-    PushPack,
-    Request,
-    Subscribe,
-    Presence,
-    Signal,
-    Ping,
-)
-SERVER_MESSAGES: tuple[type[Message], ...] = (
-    Challenge,
-    Welcome,
-    Credit,
-    Checkpoint,
-    Snapshot,
-    Pack,
-    PackAck,
-    Pong,
-    RequestEnd,
-    SubscribeAck,
-    StateHashReport,
-    PresenceShown,
-    PresenceSnapshot,
-    PresenceLeft,
-    PeerJoined,
-    PeerLeft,
-    SignalReceived,
-    Notice,
-    Error,
-)
