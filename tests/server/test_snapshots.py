@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -393,3 +394,36 @@ async def test_t38_while_one_room_is_replayed_the_others_get_their_acks(
         acked += 1
     assert acked > 1
     assert await snapshot_taken(service) > 1_900
+
+
+async def test_a_snapshot_that_cannot_be_read_keeps_nobody_out_and_is_replaced(
+    start: Start, enter: Join, tmp_path: Path
+) -> None:
+    path = tmp_path / "store"
+    service = await start(path=str(path), **EAGER)
+    writer = await enter(service)
+    nodes = await write_chain(writer, 60)
+    await snapshot_taken(service)
+    assert await service.stop()
+    connection = sqlite3.connect(path / "roomlog.sqlite3")
+    connection.execute("UPDATE snapshot_chunk SET data = zeroblob(length(data))")
+    connection.commit()
+    connection.close()
+    service = await start(path=str(path), **EAGER)
+    first = await enter(service, **JOINER)
+    assert first.welcome["catch_up"] == "snapshot"
+    await first.send({"type": "request", "snapshot": True})
+    assert (await first.closed()).code == 1013
+    second = await enter(service, **JOINER)
+    assert second.welcome["catch_up"] == "cursor"
+    # The next one is replayed from the beginning, and the bad one goes.
+    writer = await enter(service, identity=writer.identity)
+    writer.heads, writer.clock = [nodes[-1].id], nodes[-1].clock
+    nodes += await write_chain(writer, 30)
+    seq = await snapshot_taken(service)
+    assert [each.seq for each in service.hub.store.newest_snapshots("room")] == [seq]
+    third = await enter(service, **JOINER)
+    await third.send({"type": "request", "snapshot": True})
+    message, data = await read_snapshot(third)
+    oracle = replayed(writer, nodes[:seq])
+    assert checked(third, message, data).facts.state_hash.hex() == oracle.state_hash().hex

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from roomlog.core.pack import encode_pack
 from roomlog.store.errors import RoomExists, StoreCorrupt, StoreUnavailable
 from roomlog.store.interface import (
     SNAPSHOT_CHUNK_BYTES,
@@ -309,4 +310,49 @@ def test_verification_follows_a_room_through_its_epochs(
         with pytest.raises(FaultFound) as caught:
             verify_room(store, the_room(store), on_signed=lambda _: None)
         assert caught.value.fault.fault_class == ADMISSION_MISMATCH
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "is_right"),
+    [("SELECT 1", True), ("UPDATE snapshot_chunk SET data = x'00'", False)],
+)
+def test_verification_reads_every_byte_of_the_snapshots(
+    tmp_path: Path, statement: str, is_right: bool
+) -> None:
+    path = tmp_path / "store"
+    store = opened(path)
+    chain = Chain(create_room(store))
+    store.commit([chain.append(5)])
+    snapshot = msgspec.structs.replace(a_snapshot(3, STATE), frontier=encode_pack(chain.nodes[2:3]))
+    store.write_snapshot_chunks("room", 3, 0, snapshot_chunks(STATE))
+    store.finish_snapshot("room", snapshot)
+    store.close()
+    connection = sqlite3.connect(path / "roomlog.sqlite3")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    store = opened(path)
+    if is_right:
+        assert verify_room(store, the_room(store), on_signed=lambda _: None).snapshots == 1
+    else:
+        with pytest.raises(FaultFound):
+            verify_room(store, the_room(store), on_signed=lambda _: None)
+    store.close()
+
+
+@pytest.mark.parametrize("wrong", ["digest", "frontier"])
+def test_verification_finds_a_snapshot_that_is_not_of_its_log(tmp_path: Path, wrong: str) -> None:
+    store = opened(tmp_path / "store")
+    chain = Chain(create_room(store))
+    store.commit([chain.append(5)])
+    # The head of a later place, or bytes of another state.
+    heads = encode_pack(chain.nodes[4:5] if wrong == "frontier" else chain.nodes[2:3])
+    snapshot = msgspec.structs.replace(a_snapshot(3, STATE), frontier=heads)
+    if wrong == "digest":
+        snapshot = msgspec.structs.replace(snapshot, digest=bytes(32))
+    store.write_snapshot_chunks("room", 3, 0, snapshot_chunks(STATE))
+    store.finish_snapshot("room", snapshot)
+    with pytest.raises(FaultFound, match="snapshot"):
+        verify_room(store, the_room(store), on_signed=lambda _: None)
     store.close()

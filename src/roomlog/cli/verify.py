@@ -111,7 +111,8 @@ def _print(reports: list[RoomReport]) -> None:
             f"{report.room_id}: {counted(report.nodes, 'node')} in {counted(report.packs, 'pack')} "
             f"({report.pack_bytes} bytes) by {counted(report.authors, 'author')}, "
             f"{counted(report.admission_records, 'admission record')}, "
-            f"{counted(len(report.frontier), 'head')}"
+            f"{counted(len(report.frontier), 'head')}, "
+            f"{counted(report.snapshots, 'snapshot')}"
         )
     nodes = counted(sum(report.nodes for report in reports), "node")
     rooms = counted(len(reports), "room")
@@ -131,6 +132,7 @@ def _values(reports: list[RoomReport], fault: StoreFault | None) -> dict[str, ob
                 "authors": report.authors,
                 "admission_records": report.admission_records,
                 "frontier": [node_id.hex() for node_id in report.frontier],
+                "snapshots": report.snapshots,
             }
             for report in reports
         ],

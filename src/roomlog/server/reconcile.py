@@ -129,9 +129,15 @@ class Reconciler:
             if task is None:
                 task = asyncio.create_task(self._renew(room, checkpoint))
                 self._renewing[room.room_id] = task
-                task.add_done_callback(lambda _: self._renewing.pop(room.room_id, None))
+                task.add_done_callback(lambda done: self._renewed(room, done))
             # Who gives up must not keep the others from their new epoch.
             await asyncio.shield(task)
+
+    def _renewed(self, room: Room, task: asyncio.Task[None]) -> None:
+        del self._renewing[room.room_id]
+        if not task.cancelled():
+            # Whoever asked may be gone; it is in the log.
+            task.exception()
 
     async def _renew(self, room: Room, checkpoint: SignedCheckpoint) -> None:
         now_ms = self._wall_ms()

@@ -115,11 +115,11 @@ class Replay:
         """The stored snapshot at `seq`, None when it is gone or is not what the server signed."""
         for each in self._store.newest_snapshots(self._room.room_id):
             if each.seq == seq:
-                data = b"".join(
-                    self._store.read_snapshot(self._room.room_id, seq, chunk)
-                    for chunk in range(each.chunks)
-                )
                 try:
+                    data = b"".join(
+                        self._store.read_snapshot(self._room.room_id, seq, chunk)
+                        for chunk in range(each.chunks)
+                    )
                     return check_snapshot(
                         self._task.server_key,
                         self._room.lineage,
@@ -130,7 +130,7 @@ class Replay:
                         each.signature,
                         data,
                     )
-                except Reject:
+                except (Reject, StoreCorrupt):
                     return None
         return None
 

@@ -24,6 +24,7 @@ from roomlog.server.metrics import Metrics
 from roomlog.server.worker_frames import ReplayTask, SnapshotFound
 from roomlog.server.workers import Worker
 from roomlog.store.committer import Committer
+from roomlog.store.errors import SnapshotUnknown, StoreCorrupt
 from roomlog.store.interface import (
     SNAPSHOT_CHUNK_BYTES,
     SNAPSHOTS_KEPT,
@@ -60,7 +61,7 @@ DEFAULT_POLICY: Final = SnapshotPolicy()
 class RoomSnapshots:
     """The stored snapshots of one room, and whether the log still has a place for them."""
 
-    __slots__ = ("_stored", "failures", "tried_at", "tried_seq", "was_usable")
+    __slots__ = ("_broken", "_stored", "failures", "tried_at", "tried_seq", "was_usable")
 
     def __init__(
         self, graph: Graph, stored: Sequence[StoredSnapshot] = (), *, now: float = 0.0
@@ -69,6 +70,7 @@ class RoomSnapshots:
         self._stored = [
             (each, CriticalPlace(graph, each.seq)) for each in stored if each.seq <= len(graph)
         ]
+        self._broken: list[int] = []
         newest = self.newest()
         self.tried_seq = 0 if newest is None else newest.seq
         """The head of the log at the last try."""
@@ -88,7 +90,12 @@ class RoomSnapshots:
 
     def useless(self) -> list[int]:
         """The seqs of those that nobody can begin with any more."""
-        return [each.seq for each, place in self._stored if not place.holds()]
+        return [*self._broken, *(each.seq for each, place in self._stored if not place.holds())]
+
+    def discard(self, seq: int) -> None:
+        """The one at `seq` cannot be read: it is not offered any more."""
+        self._stored = [pair for pair in self._stored if pair[0].seq != seq]
+        self._broken.append(seq)
 
     def has(self, seq: int) -> bool:
         """Whether there is one at `seq`."""
@@ -98,6 +105,7 @@ class RoomSnapshots:
         """Another one was stored."""
         useful = [pair for pair in self._stored if pair[1].holds()]
         self._stored = [(snapshot, place), *useful][:SNAPSHOTS_KEPT]
+        self._broken.clear()
         self.was_usable = True
 
     def is_due(self, policy: SnapshotPolicy, head_seq: int, now: float) -> bool:
@@ -320,12 +328,7 @@ class SnapshotAnswer:
         snapshot = self._snapshot
         data, self._rest = self._rest, b""
         if not data:
-            room, _ = feeder.place()
-            hub = feeder.connection.hub
-            data = await hub.store_reader.read(
-                "read_snapshot", hub.store.read_snapshot, room.room_id, snapshot.seq, self._chunks
-            )
-            self._chunks += 1
+            data = await self._next_chunk(feeder)
             if feeder.is_stopped:
                 return True
         if self._messages:
@@ -348,6 +351,20 @@ class SnapshotAnswer:
         connection.flush()
         connection.hub.metrics.catch_up_bytes.inc(len(data))
         return self._chunks == snapshot.chunks and not self._rest
+
+    async def _next_chunk(self, feeder: Feeder) -> bytes:
+        room, _ = feeder.place()
+        hub, seq = feeder.connection.hub, self._snapshot.seq
+        try:
+            data = await hub.store_reader.read(
+                "read_snapshot", hub.store.read_snapshot, room.room_id, seq, self._chunks
+            )
+        except (StoreCorrupt, SnapshotUnknown):
+            # This session ends; the next one is not sent here again.
+            room.snapshots.discard(seq)
+            raise
+        self._chunks += 1
+        return data
 
 
 def _seq_of(snapshot: StoredSnapshot) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, final
 
+from blake3 import blake3
 from msgspec import Struct
 
 from roomlog.core.graph import Graph
@@ -52,6 +53,7 @@ class RoomReport(Struct, frozen=True):
     authors: int
     admission_records: int
     frontier: tuple[bytes, ...]
+    snapshots: int = 0
 
 
 @final
@@ -119,6 +121,7 @@ def _verify(
     if seq != room.head_seq:
         raise _fault(room, seq, b"", STORE_CORRUPT, f"the log ends before its head {room.head_seq}")
     records = _verify_admissions(store, room)
+    snapshots = _verify_snapshots(store, room, graph)
     return RoomReport(
         room.room_id,
         room.lineage,
@@ -128,6 +131,7 @@ def _verify(
         len(authors),
         records,
         tuple(graph.frontier_ids()),
+        snapshots,
     )
 
 
@@ -178,6 +182,21 @@ def _verify_admissions(store: NodeStore, room: StoredRoom) -> int:
     if seq != room.head_seq:
         raise _fault(room, seq + 1, b"", ADMISSION_MISMATCH, "no record covers this seq")
     return count
+
+
+def _verify_snapshots(store: NodeStore, room: StoredRoom, graph: Graph) -> int:
+    """Every snapshot has its bytes, and heads that lie in its part of the log. How many."""
+    snapshots = store.newest_snapshots(room.room_id)
+    for snapshot in snapshots:
+        seq = snapshot.seq
+        digest = blake3()
+        for chunk in range(snapshot.chunks):
+            digest.update(store.read_snapshot(room.room_id, seq, chunk))
+        heads = _decoded(room, seq, snapshot.frontier, NodeHasher(room.lineage))
+        lvs = [graph.index_of(node.id) for node in heads]
+        if digest.digest() != snapshot.digest or not all(0 <= lv < seq for lv in lvs):
+            raise _fault(room, seq, b"", STORE_CORRUPT, f"the snapshot at seq {seq} is not whole")
+    return len(snapshots)
 
 
 def _renewals(store: NodeStore, room: StoredRoom) -> list[ReconcileWindow]:
