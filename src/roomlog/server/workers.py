@@ -97,10 +97,11 @@ class Worker:
                     process = await self._running()
                     await self._send(process, task)
                     is_done = await _answer(process, on_part)
+            except TimeoutError:
+                # An OSError as well, so it comes first.
+                raise WorkFailed(f"it took longer than {SECONDS_MAX:g} s") from None
             except (OSError, EOFError) as error:
                 raise WorkFailed(f"the worker process is gone: {error!r}") from error
-            except TimeoutError:
-                raise WorkFailed(f"it took longer than {SECONDS_MAX:.0f} s") from None
             except TaskRefused as refused:
                 is_done = True
                 raise WorkFailed(str(refused)) from None
