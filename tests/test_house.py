@@ -21,8 +21,8 @@ EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "mis
 MACHINE_PATH = re.compile(r"(?:^|[^\w.-])/(?:" + "|".join(("work", "farm", "root")) + r")/", re.M)
 # The ways in which systems of this kind are known to fail, and which must have a test here.
 TRAPS = (
-    *(1, 2, 3, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 23, 27, 34, 37, 43, 44),
-    *(51, 52, 53, 54, 55, 57, 59, 62),
+    *(1, 2, 3, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 27, 28, 29, 30, 31, 32),
+    *(34, 35, 36, 37, 38, 43, 44, 47, 49, 51, 52, 53, 54, 55, 56, 57, 58, 59, 62, 63),
 )
 TRAP_IN_NAME = re.compile(r"(?:^|_)t(\d+)(?=_|$)")
 

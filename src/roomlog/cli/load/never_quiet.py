@@ -12,7 +12,7 @@ from typing import Final
 
 from roomlog.cli.load.link import Link
 from roomlog.cli.load.own_server import OwnServer
-from roomlog.cli.load.scenario import Outcome, agree, percentile
+from roomlog.cli.load.scenario import SETTLE_S, Outcome, agree, percentile
 from roomlog.client.changes import Origin
 from roomlog.client.connect import connect
 from roomlog.client.document import Document
@@ -47,6 +47,7 @@ async def run(directory: Path, seconds: float) -> Outcome:
         ]
         for fork in forks:
             fork.text("shared").insert(0, "Once upon a time. ")
+            fork.map("days")["first"] = True
             await fork.synced(30)
         for link in away:
             link.is_up = False
@@ -81,6 +82,8 @@ async def run(directory: Path, seconds: float) -> Outcome:
         outcome.at_most("seconds from joining to reading and writing", max(join_s), MOST_JOIN_S)
         await agree(outcome, [*writers, *forks, *joined])
         outcome.figures["nodes"] = len(writers[0].replica)
+        modes = sorted({document.status.catch_up for document in joined})
+        outcome.figures["joiners came in by"] = ", ".join(modes)
         for watch in watched:
             watch.stop()
     return outcome
@@ -98,9 +101,7 @@ async def _join(stack: contextlib.AsyncExitStack, link: Link, joined: list[Docum
     started_s = time.perf_counter()
     document = await stack.enter_async_context(_document(link))
     joined.append(document)
-    while "Once upon" not in str(document.text("shared")):
-        await document.until(lambda status: status.seq > 0, 30)
-        await asyncio.sleep(0.01)
+    await document.until(lambda _: "first" in document.map("days"), SETTLE_S)
     document.text("shared").insert(0, "joined ")
     await document.synced(30)
     return time.perf_counter() - started_s
