@@ -26,7 +26,8 @@ def encode_pack(
     """Write ``nodes``, parents before children, all of one lineage.
 
     Without ``signatures`` or ``bodies`` that block is left out. A node that has no body goes by
-    its body hash; when none has one there is no bodies block. ``layout`` None chooses what is smaller, and rows for what columns cannot hold.
+    its body hash; when none has one there is no bodies block. ``layout`` None chooses what is
+    smaller, and rows for what columns cannot hold.
 
     Raises ValueError when signatures are asked for and a node has none, and when columns are
     asked for and cannot hold the nodes.
