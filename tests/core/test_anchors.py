@@ -17,7 +17,7 @@ from roomlog.core.errors import (
     UnknownNodeError,
 )
 from roomlog.core.replica import Replica
-from roomlog.core.succession import Succession
+from roomlog.core.succession import GONE, Succession, succeed
 from roomlog.core.text_followers import hand_over
 from tests.core.snapshot.taken import partial_at
 from tests.core.unique_text import KEY, UniqueWriters
@@ -343,3 +343,22 @@ def test_a_saved_place_below_a_snapshot_misses_its_history() -> None:
     for version in ((ids[0],), ()):
         with pytest.raises(HistoryMissingError):
             resolve_anchor(partial, KEY, SavedAnchor(version, 0, "right"))
+
+
+def test_what_is_known_of_nodes_that_another_replica_has_not() -> None:
+    before, after = (Replica("room", UnsignedAuthor(number)) for number in range(2))
+    anchor = place_anchor(before, KEY, 0)
+    before.map("m")["k"] = 1
+    (node_id,) = before.commit(1_000)
+    after.text(KEY).insert(0, "abc")
+    (other_id,) = after.commit(1_000)
+    succession = Succession(before, after, lambda each: other_id if each == node_id else None)
+    # Another operation, in the place of the one that was.
+    assert (succession.node(0), succession.same_node(0)) == (0, GONE)
+    assert succession.node(7) == GONE
+    assert succession.gaps(7, KEY) == []
+    succeed(succession)
+    assert anchor.position == 3
+    after.text(KEY).insert(0, "x")
+    assert anchor.position == 4
+    assert before.objects.text_followers is None

@@ -165,4 +165,7 @@ class FollowedText:
         else:
             for position, deleted, inserted in changes:
                 self._edited(position, deleted, inserted, -1)
+            if changes and not self._pieces.length:
+                # The text may be gone, and come back as if it were new: nothing has a place there.
+                self._pieces.replace([])
         self._open.clear()

@@ -90,10 +90,9 @@ class EditRecorder:
         self._records = []
         for text in self._texts.values():
             text.settle()
-        if records:
-            for history in self.histories:
-                history.take(records, now_ms)
-            self._forget_tokens()
+        for history in self.histories:
+            history.take(records, now_ms)
+        self._forget_tokens()
 
     def forget_open(self, next_lv: int) -> None:
         """There are no open edits any more; those that were not committed are forgotten."""
@@ -251,11 +250,8 @@ class EditRecorder:
         run = text.inserted(length)
         last = self._records[-1] if self._records else None
         if isinstance(last, TextInserted) and last.key == key and last.lv == lv:
-            number, size = last.runs[-1]
-            if number + size == run[0]:
-                last.runs[-1] = (number, size + length)
-            else:
-                last.runs.append(run)
+            # Nobody else can have inserted anything since.
+            last.runs[-1] = (last.runs[-1][0], last.runs[-1][1] + length)
         else:
             self._records.append(TextInserted(key, lv, [run]))
 
