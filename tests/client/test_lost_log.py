@@ -16,6 +16,7 @@ from roomlog.client.status import Phase
 from roomlog.server.service import Service
 from tests.client.conftest import ADA, BOB, server_config
 from tests.client.server_process import free_port
+from tests.client.test_snapshot_join import with_snapshot
 
 CAROL = roomlog.Identity.from_seed(b"c" * 32)
 LIMIT_S = 30.0
@@ -32,8 +33,10 @@ class Machine:
         self.url = f"ws://127.0.0.1:{self.port}"
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Service]:
-        async with Service(server_config(self.port, store=str(self.store))) as service:
+    async def running(self, **flags: object) -> AsyncIterator[Service]:
+        quick: dict[str, object] = {"drain_retry_after_ms": 10, "drain_spread_ms": 10, **flags}
+        config = server_config(self.port, store=str(self.store), **quick)
+        async with Service(config) as service:
             yield service
 
     def keep(self, name: str) -> None:
@@ -234,3 +237,37 @@ async def test_t22_nodes_that_are_pending_again_survive_a_restart_before_they_ar
         assert await agree(ada) == names
         async with machine.connect(CAROL) as carol:
             assert await agree(carol) == names
+
+
+async def test_t22_a_joiner_whose_snapshot_the_server_lost_ends_with_everybody_s_room(
+    machine: Machine, tmp_path: Path
+) -> None:
+    eager = {"snapshot_every_nodes": 20, "snapshot_margin_nodes": 4, "snapshot_worth_nodes": 10}
+    store = tmp_path / "bob.sqlite3"
+    async with AsyncExitStack() as clients:
+        async with machine.running():
+            ada = await clients.enter_async_context(machine.connect(ADA))
+            await write(ada, "a1", "a2")
+            await agree(ada)
+        machine.keep("older")
+        async with machine.running(**eager) as service:
+            await live(ada)
+            await write(ada, *(f"later {number}" for number in range(40)))
+            await agree(ada)
+            await with_snapshot(service)
+            async with machine.connect(BOB, store=store, history="recent") as bob:
+                await live(bob)
+                assert bob.replica.is_partial
+                await write(bob, "b1")
+                await agree(ada, bob)
+            await write(ada, "last")
+            await agree(ada)
+        machine.put_back("older")
+        async with machine.running():
+            async with machine.connect(BOB, store=store, history="recent") as bob:
+                names = await agree(ada, bob)
+                assert {"a1", "b1", "later 39", "last"} <= names
+                await bob.history(LIMIT_S)
+                await agree(ada, bob)
+            async with machine.connect(CAROL) as carol:
+                assert await agree(carol) == names

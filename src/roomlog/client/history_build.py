@@ -100,6 +100,10 @@ class HistoryBuild:
         """
         while self.step():
             pass
+        snapshot = self._room.snapshot
+        assert snapshot is not None
+        # The snapshot's own heads are history below it, unless the log was cut below them.
+        self._take(decode_pack(snapshot.frontier_pack, self._hasher), verify=False)
         self._take(list(self._room.replica.log.held), verify=False)
         return None if len(self._replica.waiting) else self._replica
 
