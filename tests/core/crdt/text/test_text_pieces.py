@@ -61,3 +61,26 @@ def test_an_emptied_list_can_be_filled_again() -> None:
     pieces.replace([])
     pieces.insert(0, 2, 7)
     assert pieces.numbers(0, 2) == [(7, 2)]
+
+
+def test_a_deletion_over_many_chunks_leaves_no_empty_ones() -> None:
+    for keeps_deleted in (False, True):
+        pieces = PieceList(keeps_deleted)
+        for number in range(0, 2_000, 2):
+            # Gaps between the numbers keep the pieces apart.
+            pieces.insert(pieces.length, 1, number)
+        assert numbers(pieces.delete(1, 998)) == list(range(2, 1_998, 2))
+        pieces.insert(1, 1, 5_000)
+        assert numbers(pieces.numbers(0, 3)) == [0, 5_000, 1_998]
+        assert numbers(pieces.delete(0, 3)) == [0, 5_000, 1_998]
+        pieces.insert(0, 2, 6_000)
+        assert numbers(pieces.numbers(0, 2)) == [6_000, 6_001]
+
+
+def test_a_number_is_joined_to_what_it_continues() -> None:
+    pieces = PieceList()
+    pieces.insert(0, 3, 0)
+    assert pieces.delete(1, 1) == [(1, 1)]
+    pieces.insert(1, 1, 1)
+    assert [(piece.number, piece.length) for piece in pieces.pieces()] == [(0, 2), (2, 1)]
+    assert pieces.delete(0, 3) == [(0, 3)]
