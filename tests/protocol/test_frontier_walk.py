@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roomlog.core.graph import Graph
+from roomlog.core.graph import BASE_ID, Graph
 from roomlog.protocol import frontier_walk
 from roomlog.protocol.client_events import ServerFault
 from roomlog.protocol.codec import Codec, encode
@@ -68,6 +68,7 @@ def walk_through(
         request = Request(ref="r1", frontier=ids, stop_at_unknown=True)
         end = RequestEnd(ref="r1", seq=1, unknown=unknown)
         size_bytes += len(encode(Codec.MSGPACK, request)) + len(encode(Codec.MSGPACK, end))
+        assert all(len(node_id) == 32 for node_id in ids)
         walk.learn(unknown)
         assert walk.is_over is not bool(unknown)
         rounds += 1
@@ -201,6 +202,24 @@ def test_heads_that_the_graph_does_not_have_are_asked_as_they_are() -> None:
     walk_through(strange, {name(0)})
     assert strange.known == [name(0)]
     assert strange.unknown == [name(77)]
+
+
+@pytest.mark.parametrize("ghosts", [0, 1, 50])
+def test_what_stands_for_a_snapshot_is_not_asked_about(ghosts: int) -> None:
+    graph = Graph()
+    graph.add_base([name(1000 + each) for each in range(ghosts)], 5)
+    for head in (0, 1):
+        graph.add(name(head), b"a" * 32, 6, (BASE_ID,))
+    graph.add(name(2), b"a" * 32, 7, (name(0), name(1)))
+    for above in range(3, 20):
+        graph.add(name(above), b"a" * 32, above + 5, (name(above - 1),))
+    lost = FrontierWalk(graph.frontier_ids(), graph, 1024)
+    walk_through(lost, {name(1000 + each) for each in range(ghosts)})
+    assert lost.known == []
+    assert set(lvs_of(lost.unknown)) == {0, 1}
+    behind = FrontierWalk(graph.frontier_ids(), graph, 1024)
+    walk_through(behind, {name(0)})
+    assert behind.known == [name(0)]
 
 
 def test_the_search_ends_at_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

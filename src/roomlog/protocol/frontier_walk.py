@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, final
 
-from roomlog.core.graph import Graph
+from roomlog.core.graph import BASE_ID, Graph
 from roomlog.protocol.client_events import broken
 from roomlog.protocol.node_chain import NodeChain, Span, Spans
 
@@ -29,7 +29,10 @@ _PARTS: Final = 4
 
 @final
 class FrontierWalk:
-    """One search. `graph` None: nothing is known of what lies below the heads."""
+    """One search. `graph` None: nothing is known of what lies below the heads.
+
+    What stands below the heads of a snapshot is no history, and is not asked about.
+    """
 
     def __init__(self, frontier: list[bytes], graph: Graph | None, most_ids: int) -> None:
         self.is_over = False
@@ -122,7 +125,10 @@ class FrontierWalk:
         joined: set[int] = set()
         for start, end in explored:
             joined.update(_parents_from_aside(graph, start, end))
-        sides = graph.heads_of([lv for lv in joined if lv in within and lv not in outside])
+        base = graph.index_of(BASE_ID)
+        sides = graph.heads_of(
+            [lv for lv in joined if lv > base and lv in within and lv not in outside]
+        )
         room = self._most_ids - 1
         self._searches += [
             _Search(graph, graph.id_of(lv), within, outside) for lv in reversed(sides[-room:])
@@ -201,7 +207,7 @@ class _Search:
             return None
         graph, chain = self._chain
         lv = chain.at(distance)
-        return None if lv < 0 else graph.id_of(lv)
+        return None if lv <= graph.index_of(BASE_ID) else graph.id_of(lv)
 
 
 def _parents_from_aside(graph: Graph, start: int, end: int) -> list[int]:
