@@ -56,7 +56,7 @@ async def _follow(room: str, url: str, json: bool, count: int | None) -> None:
     has_waited = False
     while True:
         try:
-            async with connect(url, room=room) as document:
+            async with connect(url, room=room, history="recent") as document:
                 await _print_changes(document, room, url, json=json, count=count)
                 return
         except ConnectionStoppedError as error:
