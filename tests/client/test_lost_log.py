@@ -7,12 +7,15 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import roomlog
+from roomlog.client import session_events
 from roomlog.client.document import Document
 from roomlog.client.status import Phase
+from roomlog.protocol.client_session import ClientSession
 from roomlog.server.service import Service
 from tests.client.conftest import ADA, BOB, server_config
 from tests.client.server_process import free_port
@@ -269,5 +272,39 @@ async def test_t22_a_joiner_whose_snapshot_the_server_lost_ends_with_everybody_s
                 assert {"a1", "b1", "later 39", "last"} <= names
                 await bob.history(LIMIT_S)
                 await agree(ada, bob)
+            async with machine.connect(CAROL) as carol:
+                assert await agree(carol) == names
+
+
+async def test_t29_more_than_a_slice_to_give_back_is_declared_by_a_new_session(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_events, "DECLARE_NODES", 5)
+    declared: list[int] = []
+    init = ClientSession.__init__
+
+    def noted(session: ClientSession, **fields: Any) -> None:
+        declared.append(0 if fields["pending"] is None else fields["pending"].nodes)
+        init(session, **fields)
+
+    async with AsyncExitStack() as clients:
+        async with machine.running():
+            ada = await clients.enter_async_context(machine.connect(ADA))
+            await write(ada, "a1")
+            await agree(ada)
+        machine.keep("older")
+        async with machine.running():
+            await live(ada)
+            async with machine.connect(BOB) as bob:
+                await write(ada, *(f"a{number}" for number in range(2, 6)))
+                await agree(ada, bob)
+                await write(bob, *(f"b{number}" for number in range(4)))
+                names = await agree(ada, bob)
+        machine.put_back("older")
+        monkeypatch.setattr(ClientSession, "__init__", noted)
+        async with machine.running():
+            assert await agree(ada) == names
+            # 8 flushes, each a node, of both authors.
+            assert max(declared) == 8
             async with machine.connect(CAROL) as carol:
                 assert await agree(carol) == names

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import roomlog
 from roomlog import errors
+from roomlog.client import history_build, history_stream
 from roomlog.client.document import Document
 from roomlog.client.local_store import read_nodes
 from roomlog.client.options import DocumentOptions
+from roomlog.client.partial_room import PartialRoom
 from roomlog.client.status import HistoryState, Phase, Status
+from roomlog.protocol.client_events import HistoryPage
 from roomlog.protocol.client_session import ClientSession
+from roomlog.server import snapshots
 from roomlog.server.service import Service
 from tests.client.conftest import ADA, BOB, server_config
 
@@ -281,8 +287,6 @@ async def test_everything_is_verified_for_those_who_ask_for_it(service: Service)
 async def test_t56_a_snapshot_that_fails_a_check_is_not_built_upon_and_history_is_read_instead(
     service: Service, field: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from roomlog.server import snapshots
-
     honest = snapshots.Snapshot
 
     def forged(**fields: object) -> object:
@@ -306,8 +310,6 @@ async def test_t56_a_snapshot_that_fails_a_check_is_not_built_upon_and_history_i
 async def test_t56_a_state_that_history_does_not_make_is_found_by_whoever_verifies_all(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from roomlog.client import history_build
-
     async with opened(service) as ada:
         await write(ada, 60)
         await with_snapshot(service)
@@ -316,8 +318,6 @@ async def test_t56_a_state_that_history_does_not_make_is_found_by_whoever_verifi
             snapshot = bob._engine.snapshot
             assert snapshot is not None
             # As if the server had signed another state than the one its history makes.
-            import msgspec
-
             bob._engine.snapshot = msgspec.structs.replace(snapshot, state_hash=bytes(32))
             await bob.history(LIMIT_S)
             assert bob._connection is not None
@@ -340,3 +340,46 @@ def test_the_options_of_a_document_are_what_connect_was_told() -> None:
     assert isinstance(doc._options, DocumentOptions)
     assert doc._options.patterns == ("a/**", "b")
     assert doc._options.offer == {"log_cut": True}
+
+
+async def test_history_that_cannot_be_read_is_dropped_and_asked_for_again(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history_stream, "RETRY_S", 0.01)
+    take = PartialRoom.history_page
+    pages = 0
+
+    def damaged_once(room: PartialRoom, page: HistoryPage) -> None:
+        nonlocal pages
+        pages += 1
+        take(room, msgspec.structs.replace(page, pack=page.pack[:-9]) if pages == 1 else page)
+
+    monkeypatch.setattr(PartialRoom, "history_page", damaged_once)
+    async with opened(service) as ada:
+        await write(ada, 60)
+        await with_snapshot(service)
+        async with opened(service, BOB, store=tmp_path / "bob.sqlite3") as bob:
+            await bob.history(LIMIT_S)
+            assert pages > 1
+            await same(ada, bob)
+    assert len(read_nodes(tmp_path / "bob.sqlite3")[2]) == 60
+
+
+async def test_a_damaged_snapshot_in_the_store_is_refused_and_stays_for_inspection(
+    service: Service, tmp_path: Path
+) -> None:
+    store = tmp_path / "bob.sqlite3"
+    async with opened(service) as ada:
+        await write(ada, 60)
+        await with_snapshot(service)
+        async with opened(service, BOB, store=store, history="recent") as bob:
+            await bob.until(is_live, LIMIT_S)
+            assert bob.replica.is_partial
+    connection = sqlite3.connect(store)
+    connection.execute("UPDATE snapshot SET state_hash = zeroblob(32)")
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        with pytest.raises(errors.LocalStoreError, match="damaged"):
+            async with opened(service, BOB, store=store):
+                pass

@@ -101,6 +101,15 @@ class Agreement:
             self._raise_if_over()
             await self._progress.wait()
 
+    async def join(self) -> None:
+        """Until it is known whether a snapshot stands in the place of older history."""
+        while self._engine.wants_snapshot:
+            session = self._connection.session
+            if session is not None and session.is_live:
+                return
+            self._raise_if_over()
+            await self._progress.wait()
+
     async def complete_history(self) -> None:
         """Until no snapshot stands in the place of older history."""
         while self._engine.older is not None:

@@ -168,6 +168,7 @@ class DocumentReading:
         """
         self._check_open()
         async with asyncio.timeout(timeout_s):
+            await self._agreement().join()
             await self._agreement().complete_history()
 
     @property

@@ -211,7 +211,7 @@ class Engine(PartialRoom):
         own = [node for node in lost_once if node.author == identity.public_key]
         if own:
             self._pend_own_again(own)
-        if self.log.bring_back(lost_once):
+        if self.log.bring_back(lost_once, identity.public_key):
             # Own ones go in their places among the others.
             self.pending.sent(node.id for node in own)
 

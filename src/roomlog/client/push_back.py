@@ -47,10 +47,10 @@ class PushBack:
         """Whether there is something to send."""
         return bool(self._unsent)
 
-    @property
-    def size(self) -> Pending:
-        """How much it is, as a hello declares it."""
-        return Pending(nodes=len(self._nodes), bytes=sum(map(size_bytes, self._nodes.values())))
+    def size_without(self, author: bytes) -> Pending:
+        """How much it is that others than `author` wrote, as a hello declares it."""
+        others = [node for node in self._nodes.values() if node.author != author]
+        return Pending(nodes=len(others), bytes=sum(map(size_bytes, others)))
 
     def add(self, nodes: Iterable[Node]) -> None:
         """Bring these, parents first."""

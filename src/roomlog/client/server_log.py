@@ -90,13 +90,16 @@ class ServerLog:
             # The log ends below the snapshot that is here: it lacks all that came after it.
             return list(replica.nodes())
 
-    def bring_back(self, lost: Sequence[Node]) -> bool:
-        """Give all of it back to the server in this order, if it asked for it."""
+    def bring_back(self, lost: Sequence[Node], own_author: bytes) -> bool:
+        """Give all of it back to the server in this order, if it asked for it.
+
+        Those of `own_author` are pending, and declared as such.
+        """
         if not self._is_missing_asked:
             return False
         self._is_missing_asked = False
         self.push_back.add(
             node for node in lost if node.signature is not None and node.body is not None
         )
-        self.missing_size = self.push_back.size
+        self.missing_size = self.push_back.size_without(own_author)
         return True
