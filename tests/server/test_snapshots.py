@@ -427,3 +427,51 @@ async def test_a_snapshot_that_cannot_be_read_keeps_nobody_out_and_is_replaced(
     message, data = await read_snapshot(third)
     oracle = replayed(writer, nodes[:seq])
     assert checked(third, message, data).facts.state_hash.hex() == oracle.state_hash().hex
+
+
+async def test_a_snapshot_that_becomes_useless_while_it_is_sent_is_sent_to_its_end(
+    start: Start, enter: Join, tmp_path: Path
+) -> None:
+    service = await start(path=str(tmp_path / "store"), **EAGER)
+    writer = await enter(service)
+    nodes = await write_chain(writer, 30)
+    for number in range(40):
+        nodes.append(writer.write(MapSet(f"big/{number}", os.urandom(200_000))))
+        await writer.push_and_wait(nodes[-1])
+    seq = await snapshot_taken(service, 60)
+    joiner = await enter(service, **JOINER)
+    await joiner.send({"type": "request", "ref": "s", "snapshot": True})
+    first = await joiner.receive_type("snapshot")
+    # It does not read on; meanwhile a late node comes, and another snapshot is taken.
+    away = await enter(service)
+    late = away.write(MapSet("late", 1), parents=[nodes[29].id], clock=nodes[29].clock + 1)
+    await away.push_and_wait(late)
+    await eventually(lambda: snapshot_seq(service) == 30, SECONDS)
+    data = first["data"]
+    for _ in range(1, first["chunks"]):
+        data += (await joiner.receive_type("snapshot"))["data"]
+    replica = Replica.from_snapshot(
+        "room", None, joiner.welcome["lineage"], checked(joiner, first, data)
+    )
+    assert first["seq"] == seq
+    await joiner.receive_type("request-end")
+    for pack in joiner.packs:
+        replica.add_nodes(joiner.nodes_of(pack))
+    # What does not stand on all of it is held until the history is there.
+    assert replica.held_ids == [late.id]
+    assert not replica.state_hash().complete
+
+
+async def test_stopping_gives_up_a_hash_under_way(
+    start: Start, enter: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roomlog.server.workers._START", "import time; time.sleep(600)")
+    service = await start()
+    client = await enter(service)
+    await client.send({"type": "request", "ref": "a", "hash": {}})
+    await eventually(lambda: service.hub.worker.pid is not None, SECONDS)
+    async with asyncio.timeout(10):
+        stopping = asyncio.create_task(service.stop())
+        assert (await client.closed()).code == 1012
+        assert await stopping
+    assert service.hub.worker.pid is None

@@ -58,6 +58,7 @@ def snapshot(
                 f"room {room}: no place between seq {base_seq + 1} and {found.head_seq - margin} "
                 "is in the history of everything later"
             )
+        opened.drop_snapshots(room, known.useless())
         for number, chunk in enumerate(snapshot_chunks(taken.data)):
             opened.write_snapshot_chunks(room, taken.seq, number, [chunk])
         stored = StoredSnapshot(
@@ -69,7 +70,7 @@ def snapshot(
             taken.sign(identity),
             len(taken.data),
         )
-        opened.finish_snapshot(room, stored, known.useless())
+        opened.finish_snapshot(room, stored)
     finally:
         opened.close()
     values = {

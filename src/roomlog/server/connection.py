@@ -266,6 +266,7 @@ class Connection:
         # The session has asked the room in the same turn.
         assert snapshot is not None
         answer = SnapshotAnswer(effect, snapshot, self.session.pack_bytes_limit)
+        room.snapshots.send(answer)
         self._feeder.move_back(effect, snapshot.seq, answer)
 
     def _read_hash(self, effect: ReadHash) -> None:

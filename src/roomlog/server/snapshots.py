@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, final
+from weakref import WeakSet
 
 import msgspec
 
@@ -61,7 +62,15 @@ DEFAULT_POLICY: Final = SnapshotPolicy()
 class RoomSnapshots:
     """The stored snapshots of one room, and whether the log still has a place for them."""
 
-    __slots__ = ("_broken", "_stored", "failures", "tried_at", "tried_seq", "was_usable")
+    __slots__ = (
+        "_broken",
+        "_sending",
+        "_stored",
+        "failures",
+        "tried_at",
+        "tried_seq",
+        "was_usable",
+    )
 
     def __init__(
         self, graph: Graph, stored: Sequence[StoredSnapshot] = (), *, now: float = 0.0
@@ -71,6 +80,7 @@ class RoomSnapshots:
             (each, CriticalPlace(graph, each.seq)) for each in stored if each.seq <= len(graph)
         ]
         self._broken: list[int] = []
+        self._sending: WeakSet[SnapshotAnswer] = WeakSet()
         newest = self.newest()
         self.tried_seq = 0 if newest is None else newest.seq
         """The head of the log at the last try."""
@@ -89,8 +99,14 @@ class RoomSnapshots:
         return newest if newest is not None and newest.seq >= policy.worth_nodes else None
 
     def useless(self) -> list[int]:
-        """The seqs of those that nobody can begin with any more."""
-        return [*self._broken, *(each.seq for each, place in self._stored if not place.holds())]
+        """The seqs of those that nobody can begin with any more, and that nobody is reading."""
+        read = {answer.seq for answer in self._sending}
+        lost = [each.seq for each, place in self._stored if not place.holds()]
+        return [*self._broken, *(seq for seq in lost if seq not in read)]
+
+    def send(self, answer: SnapshotAnswer) -> None:
+        """`answer` is being sent: what it sends is kept for as long."""
+        self._sending.add(answer)
 
     def discard(self, seq: int) -> None:
         """The one at `seq` cannot be read: it is not offered any more."""
@@ -101,11 +117,14 @@ class RoomSnapshots:
         """Whether there is one at `seq`."""
         return any(each.seq == seq for each, _ in self._stored)
 
+    def forget(self, seqs: Sequence[int]) -> None:
+        """Those at `seqs` are no longer stored."""
+        self._stored = [pair for pair in self._stored if pair[0].seq not in seqs]
+        self._broken = [seq for seq in self._broken if seq not in seqs]
+
     def add(self, snapshot: StoredSnapshot, place: CriticalPlace) -> None:
         """Another one was stored."""
-        useful = [pair for pair in self._stored if pair[1].holds()]
-        self._stored = [(snapshot, place), *useful][:SNAPSHOTS_KEPT]
-        self._broken.clear()
+        self._stored = [(snapshot, place), *self._stored][:SNAPSHOTS_KEPT]
         self.was_usable = True
 
     def is_due(self, policy: SnapshotPolicy, head_seq: int, now: float) -> bool:
@@ -234,6 +253,10 @@ class SnapshotKeeper:
             least_seq=base_seq + max(1, policy.margin_nodes),
             most_seq=head_seq - policy.margin_nodes,
         )
+        useless = room.snapshots.useless()
+        if useless:
+            await self._write(lambda: self._store.drop_snapshots(room.room_id, useless))
+            room.snapshots.forget(useless)
         intake = _Intake(self._store, self._committer, room.room_id)
         await self._worker.run(task, intake.take)
         found = intake.found
@@ -255,18 +278,16 @@ class SnapshotKeeper:
             sign_snapshot(self._signer, facts),
             found.size_bytes,
         )
-        useless = room.snapshots.useless()
-        await asyncio.wrap_future(
-            self._committer.run(
-                lambda: self._store.finish_snapshot(room.room_id, snapshot, useless)
-            )
-        )
+        await self._write(lambda: self._store.finish_snapshot(room.room_id, snapshot))
         # The room may have been loaded again meanwhile; its log is the same.
         now_resident = self._resident(room.room_id)
         if now_resident is not None and not now_resident.snapshots.has(snapshot.seq):
             place = CriticalPlace(now_resident.graph, snapshot.seq, heads, head_seq)
             now_resident.snapshots.add(snapshot, place)
         return snapshot
+
+    async def _write(self, work: Callable[[], None]) -> None:
+        await asyncio.wrap_future(self._committer.run(work))
 
 
 class SnapshotRefused(RoomlogError):
@@ -310,6 +331,7 @@ class SnapshotAnswer:
 
     def __init__(self, read: ReadSnapshot, snapshot: StoredSnapshot, most_bytes: int) -> None:
         """`most_bytes` is the most of heads and state in one message."""
+        self.seq = snapshot.seq
         self._read = read
         self._snapshot = snapshot
         self._first_bytes = min(

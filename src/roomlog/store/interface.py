@@ -201,8 +201,9 @@ def ambiguous(reason: str) -> AppendOutcome:
 class NodeStore(Protocol):
     """Rooms and their logs. Synchronous.
 
-    `create_rooms`, `commit`, `renew_epoch`, `write_snapshot_chunks` and `finish_snapshot` are
-    called from one thread, the committer's; everything else from any thread, beside writes.
+    `create_rooms`, `commit`, `renew_epoch`, `write_snapshot_chunks`, `finish_snapshot` and
+    `drop_snapshots` are called from one thread, the committer's; everything else from any thread,
+    beside writes.
     Reading raises `StoreUnavailable` when the store cannot answer and `StoreCorrupt` when it must
     not; a room is never reported as empty or absent because it could not be read.
     """
@@ -277,14 +278,17 @@ class NodeStore(Protocol):
         Raises `RoomUnknown`, `SnapshotExists`, `StoreUnavailable`.
         """
 
-    def finish_snapshot(
-        self, room_id: str, snapshot: StoredSnapshot, drop: Sequence[int] = ()
-    ) -> None:
+    def finish_snapshot(self, room_id: str, snapshot: StoredSnapshot) -> None:
         """Make a snapshot whose chunks were written visible, durably.
 
-        Those with the seq in `drop`, all but the two taken last, and chunks of unfinished ones are
-        removed. Raises `RoomUnknown`, `SnapshotExists`, ValueError when chunks are missing,
-        `StoreUnavailable`.
+        All but the two taken last, and chunks of unfinished ones, are removed. Raises
+        `RoomUnknown`, `SnapshotExists`, ValueError when chunks are missing, `StoreUnavailable`.
+        """
+
+    def drop_snapshots(self, room_id: str, seqs: Sequence[int]) -> None:
+        """Remove the snapshots at `seqs`, as far as there are any.
+
+        Raises `RoomUnknown`, `StoreUnavailable`.
         """
 
     def newest_snapshots(self, room_id: str) -> list[StoredSnapshot]:

@@ -176,9 +176,7 @@ class MemoryStore:
             _check_no_snapshot(log, seq)
             log.chunks.setdefault(seq, {}).update(enumerate(chunks, first))
 
-    def finish_snapshot(
-        self, room_id: str, snapshot: StoredSnapshot, drop: Sequence[int] = ()
-    ) -> None:
+    def finish_snapshot(self, room_id: str, snapshot: StoredSnapshot) -> None:
         check_snapshot_facts(snapshot)
         log = self._log(room_id)
         seq, count = snapshot.seq, snapshot.chunks
@@ -188,10 +186,16 @@ class MemoryStore:
             data = {number: written[number] for number in range(count) if number in written}
             if len(data) != count or sum(map(len, data.values())) != snapshot.size_bytes:
                 raise ValueError(f"the snapshot at seq {seq} has {len(data)} of {count} chunks")
-            kept = [each for each in log.snapshots if each.seq not in drop]
-            log.snapshots = [snapshot, *kept][:SNAPSHOTS_KEPT]
+            log.snapshots = [snapshot, *log.snapshots][:SNAPSHOTS_KEPT]
             log.chunks[seq] = data
             log.chunks = {each.seq: log.chunks[each.seq] for each in log.snapshots}
+
+    def drop_snapshots(self, room_id: str, seqs: Sequence[int]) -> None:
+        log = self._log(room_id)
+        with self._lock:
+            log.snapshots = [each for each in log.snapshots if each.seq not in seqs]
+            for seq in seqs:
+                log.chunks.pop(seq, None)
 
     def newest_snapshots(self, room_id: str) -> list[StoredSnapshot]:
         log = self._log(room_id)

@@ -76,9 +76,7 @@ def write_chunks(
         connection.execute(WRITE_CHUNK, (room, seq, number, checksum, data))
 
 
-def finish_snapshot(
-    connection: Connection, room_id: str, snapshot: StoredSnapshot, drop: Sequence[int]
-) -> None:
+def finish_snapshot(connection: Connection, room_id: str, snapshot: StoredSnapshot) -> None:
     """Inside the caller's transaction; as `NodeStore.finish_snapshot`."""
     seq, chunks = snapshot.seq, snapshot.chunks
     room = _room_without(connection, room_id, seq)
@@ -99,8 +97,6 @@ def finish_snapshot(
             snapshot.frontier,
         ),
     )
-    for each in drop:
-        connection.execute("DELETE FROM snapshot WHERE room = ? AND seq = ?", (room, each))
     connection.execute(DELETE_OLD, (room, SNAPSHOTS_KEPT))
     connection.execute(DELETE_CHUNKS, (room,))
     connection.execute(
@@ -108,11 +104,23 @@ def finish_snapshot(
     )
 
 
-def _room_without(connection: Connection, room_id: str, seq: int) -> int:
+def drop_snapshots(connection: Connection, room_id: str, seqs: Sequence[int]) -> None:
+    """Inside the caller's transaction."""
+    room = _room(connection, room_id)
+    for seq in seqs:
+        connection.execute("DELETE FROM snapshot WHERE room = ? AND seq = ?", (room, seq))
+    connection.execute(DELETE_CHUNKS, (room,))
+
+
+def _room(connection: Connection, room_id: str) -> int:
     found = find_room(connection, room_id)
     if found is None:
         raise RoomUnknown(room_id)
-    room, _ = found
+    return found[0]
+
+
+def _room_without(connection: Connection, room_id: str, seq: int) -> int:
+    room = _room(connection, room_id)
     finished = "SELECT 1 FROM snapshot WHERE room = ? AND seq = ?"
     if connection.execute(finished, (room, seq)).fetchone() is not None:
         raise SnapshotExists(room_id, seq)

@@ -45,6 +45,7 @@ from roomlog.store.sqlite.schema import (
     require_database,
 )
 from roomlog.store.sqlite.snapshot_rows import (
+    drop_snapshots,
     finish_snapshot,
     read_chunk,
     read_snapshots,
@@ -231,11 +232,12 @@ class SqliteStore:
     ) -> None:
         self._writing().change(lambda conn: write_chunks(conn, room_id, seq, first, chunks))
 
-    def finish_snapshot(
-        self, room_id: str, snapshot: StoredSnapshot, drop: Sequence[int] = ()
-    ) -> None:
+    def finish_snapshot(self, room_id: str, snapshot: StoredSnapshot) -> None:
         check_snapshot_facts(snapshot)
-        self._writing().change(lambda conn: finish_snapshot(conn, room_id, snapshot, drop))
+        self._writing().change(lambda conn: finish_snapshot(conn, room_id, snapshot))
+
+    def drop_snapshots(self, room_id: str, seqs: Sequence[int]) -> None:
+        self._writing().change(lambda conn: drop_snapshots(conn, room_id, seqs))
 
     def newest_snapshots(self, room_id: str) -> list[StoredSnapshot]:
         room, _ = self._require_room(room_id)
