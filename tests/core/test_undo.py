@@ -426,7 +426,7 @@ def test_a_deleted_item_comes_back_between_neighbours_that_others_have_moved() -
 def test_steps_are_told_apart_by_time_and_by_hand() -> None:
     replica = text_replica()
     history = UndoHistory(replica, group_ms=100)
-    for now_ms, letter in ((1_000, "a"), (1_050, "b"), (1_150, "c"), (1_251, "d")):
+    for now_ms, letter in ((1_000, "a"), (1_050, "b"), (1_149, "c"), (1_249, "d")):
         replica.text(KEY).append(letter)
         replica.commit(now_ms)
     history.begin_group()

@@ -40,7 +40,7 @@ class UndoContext(Protocol):
 class UndoManager:
     """Takes back this document's own edits, made since it exists. Made by `Document.undo_manager`.
 
-    Edits that become nodes at most `group_ms` apart are one step, those of a `group` and of a
+    Edits that become nodes less than `group_ms` apart are one step, those of a `group` and of a
     transaction always. What others wrote stays as it is, and undoing is editing: everybody sees it.
     """
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from roomlog.core.replica import Replica
 
 DEFAULT_GROUP_MS: Final = 500
-"""Commits that follow each other this closely are undone together."""
+"""Commits that follow each other more closely are undone together."""
 
 MOST_GROUPS: Final = 1000
 """So many steps can be taken back; older ones are forgotten."""
@@ -37,7 +37,7 @@ class UndoHistory:
     """The own edits of a replica since this was made, to be taken back and made again.
 
     ``scope`` has path keys, each for itself and all below it, and (kind, key) pairs; None is
-    everything. Commits at most ``group_ms`` apart are one step. Undoing writes ordinary edits:
+    everything. Commits less than ``group_ms`` apart are one step. Undoing writes ordinary edits:
     text that was inserted is deleted as far as it is left, deleted text and items come back at
     their place, registers get back what they held if they were not written since, counters the
     opposite amount. What others wrote stays. Raises RoomlogError while edits are open.
@@ -155,7 +155,7 @@ class UndoHistory:
     def _joins(self, group: _Group, now_ms: int | None) -> bool:
         if self._depth or now_ms is None or group.last_ms is None:
             return True
-        return 0 <= now_ms - group.last_ms <= self._group_ms
+        return 0 <= now_ms - group.last_ms < self._group_ms
 
     def _close_group(self) -> None:
         if self._undo:
