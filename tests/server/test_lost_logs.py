@@ -336,7 +336,7 @@ async def test_what_others_may_bring_back_is_bounded_by_what_was_lost(
         assert not ada.refused
         # Bob's five are back; so many more of him may come, and no others.
         room = service.hub.registry.rooms["room"]
-        left = room.windows.most_of_others(service.hub.wall_ms())
+        left = room.windows.most_of_others(ada.identity.public_key, service.hub.wall_ms())
         assert left == checkpoint_seq - 5
         nodes = [
             client.write(MapSet("k", number), identity=bob.identity) for number in range(left + 3)
@@ -356,7 +356,7 @@ async def test_what_others_may_bring_back_is_bounded_by_what_was_lost(
     async with await bob.enter(shows=False) as client:
         assert "missing" in client.welcome
         room = service.hub.registry.rooms["room"]
-        assert room.windows.most_of_others(service.hub.wall_ms()) == 0
+        assert room.windows.most_of_others(ada.identity.public_key, service.hub.wall_ms()) == 0
 
 
 @pytest.mark.parametrize("is_written", [False, True])

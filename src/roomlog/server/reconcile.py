@@ -29,14 +29,19 @@ UNSIGNED_TAIL_NODES: Final = 100_000
 
 @final
 class RoomWindows:
-    """The reconcile windows of one room, and how much may still come back in those open."""
+    """The reconcile windows of one room, and how much each key may still bring back in those open.
 
-    __slots__ = ("_all", "_reinstated")
+    Each key has an account of its own in each window: a key costs nothing, so one account for all
+    would keep nobody from writing, but let anybody use up what others need.
+    """
 
-    def __init__(self, windows: Sequence[ReconcileWindow] = (), reinstated: int = 0) -> None:
-        """`windows` in the order of opening; `reinstated` nodes were taken since the last."""
+    __slots__ = ("_accounts", "_all", "_under_way")
+
+    def __init__(self, windows: Sequence[ReconcileWindow] = ()) -> None:
+        """`windows` in the order of opening."""
         self._all = list(windows)
-        self._reinstated = reinstated
+        self._accounts: list[dict[bytes, int]] = [{} for _ in windows]
+        self._under_way: dict[bytes, int] = {}
 
     def of_loss(self, lost_epoch: bytes) -> ReconcileWindow | None:
         """The window of that loss, open or not."""
@@ -61,33 +66,62 @@ class RoomWindows:
         window = (of_known or is_open)[-1]
         return After(epoch=window.lost_epoch, seq=window.after_seq)
 
-    def most_of_others(self, now_ms: int) -> int:
-        """How many nodes of others than the session's author may be taken; 0 outside a window."""
+    def most_of_others(self, submitter: bytes, now_ms: int) -> int:
+        """How many nodes of others this key may have taken; 0 outside a window."""
         most = 0
-        for window in self._all:
+        for window, account in zip(self._all, self._accounts, strict=True):
             if window.closes_ms > now_ms:
-                most += max(0, window.checkpoint_seq - window.after_seq) + UNSIGNED_TAIL_NODES
-        return max(0, most - self._reinstated)
+                most += max(0, _most_of(window) - account.get(submitter, 0))
+        return max(0, most - self._under_way.get(submitter, 0))
 
-    def count_reinstated(self, nodes: int) -> None:
-        """So many nodes of others are durable now."""
-        self._reinstated += nodes
+    def begin_others(self, submitter: bytes, nodes: int) -> None:
+        """So many nodes of others are on their way to the store."""
+        self._under_way[submitter] = self._under_way.get(submitter, 0) + nodes
+
+    def end_others(self, submitter: bytes, nodes: int) -> None:
+        """They are not any more: they were refused, or are counted now."""
+        left = self._under_way[submitter] - nodes
+        if left:
+            self._under_way[submitter] = left
+        else:
+            del self._under_way[submitter]
+
+    def count_others(self, submitter: bytes, nodes: int, at_ms: int) -> None:
+        """So many nodes of others are durable, admitted at `at_ms`: the oldest window pays."""
+        last: dict[bytes, int] | None = None
+        for window, account in zip(self._all, self._accounts, strict=True):
+            if window.opened_ms <= at_ms < window.closes_ms:
+                held = account.get(submitter, 0)
+                paid = min(nodes, max(0, _most_of(window) - held))
+                account[submitter] = held + paid
+                nodes -= paid
+                last = account
+        if last is not None:
+            last[submitter] += nodes
 
     def add(self, window: ReconcileWindow) -> None:
         """A window was opened."""
         self._all.append(window)
+        self._accounts.append({})
+
+
+def _most_of(window: ReconcileWindow) -> int:
+    return max(0, window.checkpoint_seq - window.after_seq) + UNSIGNED_TAIL_NODES
 
 
 def load_windows(store: NodeStore, room: StoredRoom, now_ms: int) -> RoomWindows:
     """The windows of a room as the store has them. Blocks. Raises `StoreError`."""
     windows = store.reconcile_windows(room.room_id)
+    room_windows = RoomWindows(windows)
     is_open = [each for each in windows if each.closes_ms > now_ms]
-    reinstated = 0
     if is_open:
-        for record in store.admissions(room.room_id, is_open[0].head_seq):
+        # Windows that were open beside these paid for a part of what came.
+        first = next(each for each in windows if each.closes_ms > is_open[0].opened_ms)
+        for record in store.admissions(room.room_id, first.head_seq):
             if record.reinstated:
-                reinstated += record.to_seq - record.from_seq + 1
-    return RoomWindows(windows, reinstated)
+                nodes = record.to_seq - record.from_seq + 1
+                room_windows.count_others(record.submitter, nodes, record.admitted_ms)
+    return room_windows
 
 
 @final

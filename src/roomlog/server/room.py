@@ -253,7 +253,7 @@ class Room:
             skew_ms=self._limits.clock_skew_ms,
             refusals=submitter.refusals,
             signatures=submission.signatures,
-            most_of_others=self.windows.most_of_others(now_ms),
+            most_of_others=self.windows.most_of_others(submitter.author, now_ms),
         )
         if verdict.accepted:
             self._submit(submission, now_ms)
@@ -288,6 +288,8 @@ class Room:
         except StoreUnavailable as error:
             self._fail(submission, RejectClass.STORE_UNAVAILABLE, str(error))
             return
+        if append.reinstated:
+            self.windows.begin_others(append.submitter, submission.verdict.of_others)
         seq = self._next_seq
         for node in accepted:
             self._pending[node.id] = (seq, node.clock)
@@ -338,6 +340,8 @@ class Room:
         self._settle_waiting()
         submission = self._in_flight.popleft()
         assert submission.append is append, "outcomes come in the order of submission"
+        if append.reinstated:
+            self.windows.end_others(append.submitter, submission.verdict.of_others)
         if outcome.status is AppendStatus.AMBIGUOUS:
             self._is_ambiguous = True
         if self._is_ambiguous:
@@ -382,8 +386,9 @@ class Room:
         self._relay.add(page, submission.submitter.reader, submission.received)
         self._metrics.nodes_admitted_total.inc(append.count)
         if append.reinstated:
-            self.windows.count_reinstated(submission.verdict.of_others)
-            self._metrics.nodes_reinstated_total.inc(submission.verdict.of_others)
+            of_others = submission.verdict.of_others
+            self.windows.count_others(append.submitter, of_others, append.admitted_ms)
+            self._metrics.nodes_reinstated_total.inc(of_others)
         self._metrics.pack_ack_seconds.observe(now - submission.received)
         self._acknowledge(submission, append.from_seq, to_seq)
 
