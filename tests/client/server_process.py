@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 _PROGRAM = """
+import json
 import sys
 from roomlog.server.config import load_config
 from roomlog.server.service import run
 flags = {"store": sys.argv[1], "bind": sys.argv[2], "log_level": "error"}
+flags.update(json.loads(sys.argv[3]))
 sys.exit(run(load_config(flags, {}, None), lambda service: print("ready", flush=True)))
 """
 
@@ -25,15 +29,22 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    def __init__(self, store: Path | str, port: int | None = None) -> None:
+    def __init__(
+        self,
+        store: Path | str,
+        port: int | None = None,
+        *,
+        flags: Mapping[str, object] | None = None,
+    ) -> None:
         self.store = str(store)
+        self._flags = json.dumps(dict(flags or {}))
         self.port = free_port() if port is None else port
         self.url = f"ws://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, self.store, f"127.0.0.1:{self.port}"],
+            [sys.executable, "-c", _PROGRAM, self.store, f"127.0.0.1:{self.port}", self._flags],
             stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None
