@@ -2,13 +2,15 @@
 
     python examples/replay_trace.py --trace friendsforever.json.gz
     python examples/replay_trace.py --trace friendsforever.json.gz --kill-server-every 2000
+    python examples/replay_trace.py --trace friendsforever.json.gz --disconnect-every 500
 
 Starts `roomlog serve` on a store of its own, lets each agent of the trace write its part of the
 history on exactly the versions it was written on, and compares what the server and all agents hold
 in the end: hashes with each other, the text with the trace's `endContent`. Exit code 1 if anything
 differs. With `--kill-server-every N` the server is killed (SIGKILL) after every N acknowledged
-nodes and started again; in the end every acknowledged node must be in the store, and `roomlog
-verify` must pass.
+nodes and started again. With `--disconnect-every N` each agent's connection breaks at random, on
+average once in N edits that it wrote or read, now and then also while it is coming back. Either
+way every acknowledged node must be in the store in the end, and `roomlog verify` must pass.
 """
 
 from __future__ import annotations
@@ -40,9 +42,11 @@ from trace_history import History, load_history
 from roomlog.core.node import NodeHasher
 from roomlog.core.pack import decode_pack
 from roomlog.core.replica import Replica
+from roomlog.protocol.codec import Codec
 from roomlog.store.sqlite import SqliteStore
 
 ROOM = "trace"
+CODECS = {"msgpack": Codec.MSGPACK, "json": Codec.JSON}
 START_TIMEOUT_S = 30.0
 STALL_TIMEOUT_S = 180.0
 STORE_PAGE_NODES = 4096
@@ -121,13 +125,15 @@ def roomlog_command() -> list[str]:
 class Replay:
     """The coordinator: starts agents, passes on who wrote what, kills the server."""
 
-    def __init__(
-        self, history: History, server: Server, kill_every: int, keep: Path | None
-    ) -> None:
+    def __init__(self, history: History, server: Server, arguments: argparse.Namespace) -> None:
         self.history = history
         self.server = server
-        self.kill_every = kill_every
-        self.keep = keep
+        self.kill_every: int = arguments.kill_server_every
+        self.keep: Path | None = arguments.keep
+        self.codec = CODECS[arguments.codec]
+        edits_per_node = 1 if history.is_concurrent else arguments.edits_per_node
+        self.nodes_between_cuts: float = arguments.disconnect_every / edits_per_node
+        self.seed: int = arguments.seed
         self.readers = history.readers()
         self.pipes: dict[int, Connection] = {}
         self.processes: dict[int, BaseProcess] = {}
@@ -136,7 +142,7 @@ class Replay:
         self.final: set[bytes] = set()
         self.done: set[int] = set()
         self.results: dict[int, dict[str, Any]] = {}
-        self.next_kill = kill_every
+        self.next_kill = self.kill_every
 
     def start_agents(self) -> None:
         try:
@@ -159,6 +165,9 @@ class Replay:
                 shared=own & set(self.readers),
                 heads=own & heads,
                 report_every_s=min(0.05, 0.002 * len(self.history.steps)),
+                codec=self.codec,
+                nodes_between_cuts=self.nodes_between_cuts,
+                cut_seed=f"{self.seed} {agent}",
             )
             ours, theirs = context.Pipe()
             process = context.Process(target=run_agent, args=(assignment, theirs), daemon=True)
@@ -270,7 +279,8 @@ def report(
         for agent, result in sorted(replay.results.items())
     }
     verified: bool | None = None
-    if server.kills:
+    cuts = sum(result["cuts"] for result in replay.results.values())
+    if server.kills or cuts:
         verify = subprocess.run(
             [*roomlog_command(), "verify", "--store", str(server.store)],
             capture_output=True, text=True, check=False, timeout=1800,
@@ -284,6 +294,7 @@ def report(
         "nodes": len(replica),
         "seconds": round(seconds, 2),
         "server_kills": server.kills,
+        "disconnects": cuts,
         "acknowledged": len(replay.acknowledged),
         "acknowledged_lost": len(lost),
         "verified": verified,
@@ -309,7 +320,9 @@ def report(
 def show(console: Console, summary: dict[str, Any], is_well: bool) -> None:
     console.print(
         f"{summary['edits']} edits, {summary['nodes']} nodes, {summary['agents']} agents,"
-        f" {summary['seconds']} s, server killed {summary['server_kills']} times"
+        f" {summary['seconds']} s, server killed {summary['server_kills']} times,"
+        f" clients cut off {summary['disconnects']} times",
+        soft_wrap=True,
     )
     places = [("server", summary["server"])]
     places += [(f"agent {agent}", each) for agent, each in summary["clients"].items()]
@@ -331,7 +344,18 @@ def show(console: Console, summary: dict[str, Any], is_well: bool) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--trace", type=Path, required=True, help="a .json or .json.gz trace")
-    parser.add_argument("--kill-server-every", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--kill-server-every", type=int, default=0, metavar="N",
+        help="kill and restart the server after every N acknowledged nodes",
+    )  # fmt: skip
+    parser.add_argument(
+        "--disconnect-every", type=int, default=0, metavar="N",
+        help="break each client's connection at random, once in N edits on average",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="which random disconnects (default 1)"
+    )
+    parser.add_argument("--codec", choices=sorted(CODECS), default="msgpack")
     parser.add_argument(
         "--edits-per-node", type=int, default=10, metavar="N",
         help="transactions of a sequential trace that share a node (default 10)",
@@ -345,8 +369,12 @@ def main() -> int:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    if arguments.edits_per_node < 1 or arguments.kill_server_every < 0:
-        parser.error("--edits-per-node and --kill-server-every take positive numbers")
+    if (
+        arguments.edits_per_node < 1
+        or arguments.kill_server_every < 0
+        or arguments.disconnect_every < 0
+    ):
+        parser.error("--edits-per-node, --kill-server-every, --disconnect-every: positive numbers")
     console = Console(stderr=arguments.json)
     try:
         history = load_history(arguments.trace, arguments.edits_per_node, arguments.agents)
@@ -371,7 +399,7 @@ def replay_trace(
             directory = arguments.keep
             directory.mkdir(parents=True, exist_ok=True)
         server = Server(directory / "server", directory / "server.log")
-        replay = Replay(history, server, arguments.kill_server_every, arguments.keep)
+        replay = Replay(history, server, arguments)
         stack.callback(server.stop)
         server.start()
         started = time.monotonic()

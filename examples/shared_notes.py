@@ -3,9 +3,11 @@
     python examples/shared_notes.py --name ada        in one terminal
     python examples/shared_notes.py --name bob        in another
 
-Type, and watch the other terminal. Arrow keys, Home, End, Backspace and Delete move and edit;
-Ctrl-D or Ctrl-C leaves. Stop the server and go on typing: nothing is lost, and the terminals agree
-again when it is back. Without a terminal, lines from standard input are appended to the note.
+Type, and watch the other terminal: the title names who is there, and the places where they write
+are marked. Arrow keys, Home, End, Backspace and Delete move and edit; Ctrl-Z takes back what you
+wrote yourself and leaves what others wrote, Ctrl-Y makes it again; Ctrl-D or Ctrl-C leaves. Stop
+the server and go on typing: nothing is lost, and the terminals agree again when it is back.
+Without a terminal, lines from standard input are appended to the note.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import roomlog
 from roomlog.client.document import Document
+from roomlog.client.presence import Shown
 from roomlog.client.status import Phase
 
 DIRECTORY = Path.home() / ".roomlog-examples"
@@ -33,6 +37,7 @@ ESCAPES = {
     "[H": "home", "[F": "end", "OH": "home", "OF": "end", "[1~": "home", "[4~": "end",
     "[3~": "delete",
 }  # fmt: skip
+MOST_HEADS_SHOWN = 16
 
 
 def main() -> None:
@@ -84,9 +89,13 @@ class Editor:
     def __init__(self, doc: Document, name: str, room: str, key: str) -> None:
         self.doc = doc
         self.text = doc.text(key)
+        self.key = key
         self.title = f"{room}/{key} as {name}"
+        self.undo = doc.undo_manager(scope=[self.text])
         self.cursor = len(self.text)
-        self.shown = str(self.text)
+        # Where the cursor is when others have written: what comes in right there follows it.
+        self.place = self.text.anchor(self.cursor, "left")
+        self.carets: dict[str, int] = {}
         self.is_done = asyncio.Event()
         self.decode = codecs.getincrementaldecoder("utf-8")("ignore").decode
         self.pending = ""
@@ -96,44 +105,67 @@ class Editor:
         with raw_terminal():
             loop.add_reader(sys.stdin.fileno(), self.read_keys)
             loop.add_signal_handler(signal.SIGWINCH, self.draw)
-            following = asyncio.create_task(self.follow())
-            watching = asyncio.create_task(self.watch_status())
+            follow = self.follow_text, self.follow_status, self.follow_people, self.follow_carets
+            tasks = [asyncio.create_task(self.until_it_fails(each())) for each in follow]
             self.draw()
             await self.is_done.wait()
             loop.remove_reader(sys.stdin.fileno())
-            for task in (following, watching):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(following, watching, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in ended:
+            if isinstance(result, Exception):
+                raise result
 
-    async def follow(self) -> None:
+    async def until_it_fails(self, following: Coroutine[Any, Any, None]) -> None:
+        try:
+            await following
+        finally:
+            self.is_done.set()
+
+    async def follow_text(self) -> None:
         async for _ in self.doc.changes():
-            self.take_over(str(self.text))
+            self.cursor = self.place.position
             self.draw()
 
-    async def watch_status(self) -> None:
+    async def follow_status(self) -> None:
         """Redraw the title when the connection or the number of unsent edits changes."""
         while True:
             seen = (self.doc.status.phase, self.doc.status.pending_nodes)
             await self.doc.until(
                 lambda now, seen=seen: (now.phase, now.pending_nodes) != seen  # type: ignore[misc]
             )
+            if self.doc.status.phase is Phase.LIVE and seen[0] is not Phase.LIVE:
+                self.show_cursor()
             self.draw()
 
-    def take_over(self, new: str) -> None:
-        """Keep the cursor beside the character it was at while others edit around it."""
-        old = self.shown
-        start = 0
-        limit = min(len(old), len(new))
-        while start < limit and old[start] == new[start]:
-            start += 1
-        end = 0
-        while end < limit - start and old[len(old) - 1 - end] == new[len(new) - 1 - end]:
-            end += 1
-        if self.cursor > len(old) - end:
-            self.cursor += len(new) - len(old)
-        elif self.cursor > start:
-            self.cursor = min(self.cursor, len(new) - end)
-        self.shown = new
+    async def follow_people(self) -> None:
+        async for _ in self.doc.peers.changes():
+            self.draw()
+
+    async def follow_carets(self) -> None:
+        async for _ in self.doc.presence.changes():
+            self.draw()
+
+    def show_cursor(self) -> None:
+        """Tell the others where the cursor is: a position, and in which version of the text."""
+        saved = self.place.save()
+        if len(saved.version) <= MOST_HEADS_SHOWN:
+            version = [node_id.hex() for node_id in saved.version]
+            self.doc.presence.set({"key": self.key, "version": version, "at": saved.position})
+
+    def caret_of(self, shown: Shown) -> int | None:
+        """Where somebody else's cursor is here; None when that cannot be known (yet)."""
+        data = shown.data
+        try:
+            if not isinstance(data, dict) or data["key"] != self.key:
+                return None
+            version = tuple(bytes.fromhex(node_id) for node_id in data["version"])
+            place = self.text.resolve(roomlog.SavedAnchor(version, data["at"], "left"))
+        except (KeyError, TypeError, ValueError, roomlog.errors.RoomlogError):
+            # Not from this program, or its edit is still on the way: the next change looks again.
+            return None
+        return place.position
 
     def read_keys(self) -> None:
         data = os.read(sys.stdin.fileno(), 4096)
@@ -151,8 +183,12 @@ class Editor:
                 self.is_done.set()
                 return
             self.type(key)
-        self.shown = str(self.text)
+        self.keep_cursor()
+        self.show_cursor()
         self.draw()
+
+    def keep_cursor(self) -> None:
+        self.place = self.text.anchor(self.cursor, "left")
 
     def take_escape(self) -> bool:
         """Use up one escape sequence; False when more of it has to come."""
@@ -172,6 +208,14 @@ class Editor:
             if self.cursor > 0:
                 self.cursor -= 1
                 self.text.delete(self.cursor)
+            return
+        if key in "\x1a\x19":
+            self.keep_cursor()
+            if key == "\x1a":
+                self.undo.undo()
+            else:
+                self.undo.redo()
+            self.cursor = self.place.position
             return
         if key == "\r":
             key = "\n"
@@ -210,17 +254,34 @@ class Editor:
             state += f", {status.pending_nodes} unsent"
         if status.phase is Phase.STOPPED:
             state += f": {status.problem}"
-        before = self.shown[: self.cursor].split("\n")
-        lines = self.shown.split("\n")
+        people = ", ".join(peer.label or peer.pubkey.hex()[:8] for peer in self.doc.peers)
+        if people:
+            state += f", with {people}"
+        text = str(self.text)
+        carets = {self.caret_of(shown) for shown in self.doc.presence.values()}
+        before = text[: self.cursor].split("\n")
         row, column = len(before) - 1, len(before[-1])
         first = max(0, row - (rows - 3))
-        title = f" {self.title} - {state} - Ctrl-D leaves "[:columns].ljust(columns)
+        title = f" {self.title} - {state} - ^Z undoes, ^D leaves "[:columns].ljust(columns)
         out = ["\x1b[H\x1b[7m", title, "\x1b[0m\r\n"]
-        for line in lines[first : first + rows - 2]:
-            out += [line[: columns - 1], "\x1b[K\r\n"]
+        start = 0
+        for number, line in enumerate(text.split("\n")):
+            if first <= number < first + rows - 2:
+                marked = [place - start for place in carets if place is not None]
+                out += [with_carets(line[: columns - 1], marked), "\x1b[K\r\n"]
+            start += len(line) + 1
         out.append(f"\x1b[J\x1b[{row - first + 2};{min(column, columns - 1) + 1}H")
         sys.stdout.write("".join(out))
         sys.stdout.flush()
+
+
+def with_carets(line: str, columns: list[int]) -> str:
+    """The line with the characters before which others write in reverse."""
+    marked = {column for column in columns if 0 <= column <= len(line)}
+    cells = line + " " if len(line) in marked else line
+    return "".join(
+        f"\x1b[7m{cell}\x1b[0m" if column in marked else cell for column, cell in enumerate(cells)
+    )
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from trace_cuts import CuttableLoop, Cutter
 from trace_history import Patch, Step
 
 import roomlog
 from roomlog.client.branch import DocumentBranch
 from roomlog.client.document import Document
+from roomlog.protocol.codec import Codec
 
 TEXT_KEY = "text"
 MOST_BRANCHES = 8
@@ -43,12 +46,17 @@ class Assignment:
     """Own steps that nobody builds on."""
     report_every_s: float
     """How often to say what was acknowledged."""
+    codec: Codec
+    nodes_between_cuts: float
+    """How many nodes lie between two cuts of the connection on average; 0 for no cuts."""
+    cut_seed: str
 
 
 def run_agent(assignment: Assignment, pipe: Connection) -> None:
     """The body of the process."""
     try:
-        asyncio.run(Agent(assignment, pipe).run())
+        with asyncio.Runner(loop_factory=CuttableLoop) as runner:
+            runner.run(Agent(assignment, pipe).run())
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         os._exit(1)
     except Exception as error:
@@ -78,11 +86,20 @@ class Agent:
             identity=identity,
             store=self.work.store,
             label=f"agent {self.work.agent}",
+            codec=self.work.codec,
             close_timeout_s=30,
         ) as doc:
             # Ids are final only under the room's own lineage.
             await doc.synced()
-            reporter = asyncio.create_task(self._report_acknowledged(doc))
+            cutter = Cutter(
+                self.work.nodes_between_cuts or math.inf,
+                self.work.cut_seed,
+                lambda: len(doc.replica) - len(self.unacknowledged),
+            )
+            every_s = self.work.report_every_s
+            background = [asyncio.create_task(self._report_acknowledged(doc))]
+            if self.work.nodes_between_cuts:
+                background.append(asyncio.create_task(cutter.run(every_s)))
             if self.work.is_concurrent:
                 await self._write_on_branches(doc)
             else:
@@ -92,8 +109,9 @@ class Agent:
             final = await self._final_version()
             await doc.wait_for(final)
             await doc.synced()
-            reporter.cancel()
-            await asyncio.gather(reporter, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             self._send_acknowledged(doc)
             self._check_points(doc)
             self.pipe.send(
@@ -103,6 +121,7 @@ class Agent:
                         "hash": str(doc.state_hash()),
                         "text": str(doc.text(TEXT_KEY)),
                         "nodes": len(doc.replica),
+                        "cuts": cutter.cuts,
                         "points": [(node_id, len(text)) for node_id, text in self.points],
                     },
                 )

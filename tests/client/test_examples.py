@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from tests.client.generated_trace import generated_trace
 from tests.client.server_process import ServerProcess
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
-LIMIT_S = 120
+LIMIT_S = 25
+RENDITION = re.compile(rb"\x1b\[[0-9]*[mK]")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +63,21 @@ def test_a_trace_of_forking_agents_is_replayed_through_kills(tmp_path: Path) -> 
     trace = generated_trace(3, 60, seed=1)
     summary = replayed(trace, tmp_path, "--kill-server-every", "20")
     assert summary["agents"] == 3
+    assert summary["server_kills"] != 0
+    assert summary["verified"] is True
+
+
+@pytest.mark.parametrize("codec", ["msgpack", "json"])
+def test_a_trace_comes_out_though_connections_break_and_the_server_is_killed(
+    codec: str, tmp_path: Path
+) -> None:
+    trace = generated_trace(3, 90, seed=2)
+    kept = tmp_path / "kept"
+    options = ["--codec", codec, "--keep", str(kept), "--seed", "7"]
+    summary = replayed(
+        trace, tmp_path, "--disconnect-every", "20", "--kill-server-every", "40", *options
+    )
+    assert summary["disconnects"] != 0
     assert summary["server_kills"] != 0
     assert summary["verified"] is True
 
@@ -128,8 +145,16 @@ class Terminal:
         os.write(self.descriptor, keys.encode())
 
     def until(self, shown: str) -> None:
+        """Wait for this text, wherever the carets of others are in it."""
+        self.read_until(lambda seen: shown.encode() in RENDITION.sub(b"", seen))
+
+    def until_marked(self, character: str) -> None:
+        """Wait for somebody else's caret before this character."""
+        self.read_until(lambda seen: f"\x1b[7m{character}\x1b[0m".encode() in seen)
+
+    def read_until(self, is_shown: Callable[[bytes], bool]) -> None:
         deadline = time.monotonic() + LIMIT_S
-        while shown.encode() not in self.seen:
+        while not is_shown(self.seen):
             ready, _, _ = select.select([self.descriptor], [], [], 1)
             assert time.monotonic() < deadline, self.seen[-2000:]
             if ready:
@@ -159,6 +184,19 @@ def test_two_terminals_type_into_one_note(server: ServerProcess, tmp_path: Path)
     bob.until(">hello worldé")
     ada.until(">hello worldé")
     ada.until("second")
+    ada.until("with bob")
+    bob.until("with ada")
+    ada.until_marked("h")
+    ada.type("\x1b[1~\x1b[A\x1b[H!")
+    bob.until("!>hello worldé")
+    bob.until_marked(">")
+    ada.seen = bob.seen = b""
+    ada.type("\x1a")
+    bob.until("\r\n>hello worldé")
+    ada.type("\x1a")
+    bob.until("\r\n>é")
+    ada.type("\x19")
+    bob.until("\r\n>hello worldé")
     ada.leave()
     bob.leave()
     piped = run(

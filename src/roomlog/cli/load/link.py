@@ -94,7 +94,11 @@ class Link:
             while True:
                 while is_metered and self.bytes_per_second == 0:  # noqa: ASYNC110 - any may set it
                     await asyncio.sleep(_LOOK_S)
-                piece = await source.read(_PIECE_BYTES)
+                try:
+                    piece = await source.read(_PIECE_BYTES)
+                except (ConnectionError, OSError):
+                    # A reset ends this direction as a farewell does, or the other side never hears.
+                    piece = b""
                 await arrivals.put((loop.time() + self.delay_s, piece))
                 if not piece:
                     return
