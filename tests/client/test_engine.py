@@ -540,3 +540,72 @@ def test_any_order_of_work_loss_and_refusal_ends_in_agreement(
     assert not any("forbidden" in key for node in server.log for key in written_keys(node))
     assert all(client.events_of(CaughtUp) or client.session for client in clients)
     assert_agree(server, *clients)
+
+
+def test_t22_a_node_whose_ack_ran_ahead_of_the_relay_is_pushed_again_when_it_was_lost() -> None:
+    server = ModelServer()
+    ada = SimulatedClient("ada", ADA, server)
+    bob = SimulatedClient("bob", BOB, server)
+    for client in (ada, bob):
+        client.connect()
+    ada.engine.replica.map("m")["first"] = 1
+    ada.flush()
+    settle(ada, bob)
+    cursor = ada.engine.cursor
+    assert cursor is not None
+    bob.engine.replica.map("m")["bob"] = 1
+    bob.flush()
+    while bob.deliver_to_server():
+        pass
+    # The relay of Bob's node is lost on the wire; the ack of Ada's own behind it arrives.
+    ada.engine.replica.map("m")["ada"] = 1
+    (node_id,) = ada.flush()
+    while ada.deliver_to_server():
+        pass
+    assert ada.peer is not None
+    del ada.peer.outgoing[0]
+    while ada.deliver_to_client():
+        pass
+    assert ada.engine.log.places.id_at(cursor.seq + 2) == node_id
+    assert not len(ada.engine.pending)
+    ada.disconnect()
+    bob.disconnect()
+    for node in server.log[1:]:
+        del server.seqs[node.id]
+    del server.log[1:]
+    # The cursor still fits this shorter log to the last node, and nothing is to be caught up.
+    assert ada.engine.cursor == cursor
+    ada.connect()
+    settle(ada)
+    assert [event.catch_up for event in ada.events if isinstance(event, Opened)][-1] == "none"
+    assert node_id in server.seqs
+    bob.connect()
+    settle(ada, bob)
+    assert_agree(server, ada, bob)
+    assert server_state(server).state()["maps"] == {"m/ada": 1, "m/bob": 1, "m/first": 1}
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+def test_t22_a_reader_pushes_nothing_back(is_asked: bool) -> None:
+    server = ModelServer()
+    ada = SimulatedClient("ada", ADA, server)
+    eve = SimulatedClient("eve", None, server)
+    ada.connect()
+    settle(ada)
+    for index in range(3):
+        ada.engine.replica.map("m")[str(index)] = index
+        ada.flush()
+    eve.connect()
+    settle(ada, eve)
+    eve.disconnect()
+    for node in server.log[1:]:
+        del server.seqs[node.id]
+    del server.log[1:]
+    server.epoch = b"F" * 16
+    eve.connect()
+    if is_asked:
+        eve.engine.missing_asked()
+    settle(eve)
+    assert len(server.log) == 1
+    assert not len(eve.engine.pending)
+    assert not len(eve.engine.log.push_back)

@@ -87,8 +87,10 @@ class ServerLog:
         try:
             return replica.nodes_between(known, replica.frontier)
         except HistoryMissingError:
-            # The log ends below the snapshot that is here: it lacks all that came after it.
-            return list(replica.nodes())
+            # The log ends below the snapshot that is here: it lacks its heads, and all above.
+            base = replica.log.base
+            assert base is not None
+            return replica.log.nodes[base.first_head :]
 
     def bring_back(self, lost: Sequence[Node], own_author: bytes) -> bool:
         """Give all of it back to the server in this order, if it asked for it.
