@@ -134,8 +134,11 @@ def _from_local_store(path: Path, room_id: str | None) -> History:
 
 async def _from_url(url: str, room_id: str, timeout_s: float) -> History:
     from roomlog.client.connect import connect
+    from roomlog.protocol.capabilities import CAPABILITIES
 
-    async with connect(url, room=room_id) as document:
+    # All of it, from the first node on, and nothing on the server's word.
+    ways = [row.name for row in CAPABILITIES if row.name != "snapshot_join"]
+    async with connect(url, room=room_id, verify="all", capabilities=ways) as document:
         agreed = asyncio.ensure_future(document.synced(timeout_s))
         try:
             while not agreed.done():
