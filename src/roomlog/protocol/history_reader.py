@@ -8,8 +8,8 @@ from roomlog.protocol.client_events import HistoryEnd, HistoryPage, broken
 from roomlog.protocol.messages import After, Pack, Request, RequestEnd
 from roomlog.protocol.received_pack import PackOpener
 
-HISTORY_PAGE_NODES: Final = 4096
-"""Nodes of one page: it is stored, not merged, so it may be long."""
+HISTORY_PAGE_NODES: Final = 1024
+"""Nodes of one page: as many as a client decodes without leaving its loop for long."""
 
 
 @final
