@@ -24,8 +24,10 @@ from roomlog.server.reader import Reader, pack_frames
 from roomlog.server.room import RETRY_AFTER_MS, Room
 from roomlog.server.subscriptions import (
     LIVE_NODES,
+    LIVE_WORK,
     BodiesAnswer,
     read_subscribed_pages,
+    scan_bytes,
     subscribed_pages,
 )
 from roomlog.store.errors import StoreCorrupt, StoreError
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 PAGE_BYTES: Final = 256 * 1024
 """How much is read from the store at once, unless a single pack is longer."""
+READERS_A_RELAY: Final = 4
+"""What is looked through for a single reader is that much less than for all at once."""
 LEAST_UNSIGNED_NODES: Final = 64
 """Fewer old nodes than this may come from memory, signed: they are not worth a read."""
 
@@ -134,7 +138,7 @@ class Feeder:
 
     def page_bytes(self, reader: Reader) -> int:
         """Most bytes of one page."""
-        return min(PAGE_BYTES, reader.pack_bytes_limit)
+        return scan_bytes(min(PAGE_BYTES, reader.pack_bytes_limit), reader.patterns)
 
     async def drained(self) -> None:
         """Wait until the socket has taken most of what was written. Raises ConnectionError."""
@@ -267,7 +271,9 @@ class Feeder:
             most_bytes = reader.pack_bytes_limit
             pages = join_pages(recent, hasher, max_nodes=most_nodes, max_bytes=most_bytes)
             if reader.patterns is not None:
-                if room.head_seq - reader.position > LIVE_NODES:
+                size_bytes = sum(len(page.nodes) for page in recent)
+                is_much = size_bytes * reader.patterns.step_cost > LIVE_WORK // READERS_A_RELAY
+                if is_much or room.head_seq - reader.position > LIVE_NODES:
                     return False
                 pages = subscribed_pages(
                     pages, reader.patterns, hasher, max_nodes=most_nodes, max_bytes=most_bytes

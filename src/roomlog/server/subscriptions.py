@@ -26,6 +26,11 @@ SCANNED_NODES: Final = 4096
 LIVE_NODES: Final = 1024
 """How many nodes are looked through on the event loop for one relay, for all sets of patterns
 together; beyond, readers are fed from the store, by a thread."""
+LIVE_WORK: Final = 64 * 1024
+"""How many bytes of bodies are looked through on the event loop for one relay, by a set of a few
+short patterns: some 6 ms at worst. With patterns made to be slow it is a sixtieth of that."""
+SCAN_WORK: Final = 8 * LIVE_WORK
+"""The same for one read by a thread."""
 LIVE_PAGE_BYTES: Final = LEAST_FRAME_BYTES - ENVELOPE_BYTES
 """Hashes make pages longer. These fit every session's frame."""
 
@@ -33,6 +38,12 @@ LIVE_PAGE_BYTES: Final = LEAST_FRAME_BYTES - ENVELOPE_BYTES
 def decode_page(page: Page, hasher: NodeHasher) -> list[Node]:
     """The nodes of a page of the log."""
     return decode_pack(page.nodes, hasher, max_nodes=page.to_seq - page.from_seq + 1)
+
+
+def scan_bytes(max_bytes: int, *sets: PatternSet | None) -> int:
+    """How much to read at once, at most `max_bytes`, to be looked through by all these sets."""
+    step_cost = sum(patterns.step_cost for patterns in sets if patterns is not None)
+    return min(max_bytes, SCAN_WORK // max(1, step_cost))
 
 
 def subscribed_page(page: Page, nodes: Sequence[Node], patterns: PatternSet) -> Page:
@@ -70,12 +81,22 @@ class PagesAsWanted:
     Nodes are decoded once, and only if somebody has patterns.
     """
 
-    __slots__ = ("_hasher", "_nodes", "_nodes_left", "_pages", "_wanted")
+    __slots__ = (
+        "_hasher",
+        "_nodes",
+        "_nodes_left",
+        "_pages",
+        "_size_bytes",
+        "_wanted",
+        "_work_left",
+    )
 
     def __init__(self, pages: Sequence[Page], lineage: bytes) -> None:
         self._pages = pages
         self._hasher = NodeHasher(lineage)
         self._nodes_left = LIVE_NODES
+        self._work_left = LIVE_WORK
+        self._size_bytes = sum(len(page.nodes) for page in pages)
         self._nodes: list[list[Node]] = []
         self._wanted: dict[PatternSet, list[Page] | None] = {}
 
@@ -90,7 +111,8 @@ class PagesAsWanted:
     def _make(self, patterns: PatternSet) -> list[Page] | None:
         pages = self._pages
         self._nodes_left -= pages[-1].to_seq - pages[0].from_seq + 1
-        if self._nodes_left < 0:
+        self._work_left -= self._size_bytes * patterns.step_cost
+        if self._nodes_left < 0 or self._work_left < 0:
             return None
         if not self._nodes:
             self._nodes = [decode_page(page, self._hasher) for page in pages]
@@ -125,7 +147,21 @@ def read_subscribed_pages(
         unsigned_through=unsigned_through,
     )
     hasher = NodeHasher(room.lineage)
+    if patterns is not None:
+        pages = _as_many_as(pages, max_bytes)
     return subscribed_pages(pages, patterns, hasher, max_nodes=max_nodes, max_bytes=max_bytes)
+
+
+def _as_many_as(pages: Sequence[Page], max_bytes: int) -> list[Page]:
+    """The first pages up to so many bytes: what the store has in one piece may be far longer."""
+    first: list[Page] = []
+    size_bytes = 0
+    for page in pages:
+        size_bytes += len(page.nodes)
+        if first and size_bytes > max_bytes:
+            break
+        first.append(page)
+    return first
 
 
 def read_subscribed_ranges(
@@ -173,17 +209,28 @@ def read_bodies(
     size_bytes = 0
     position = after_seq
     last = min(through_seq, after_seq + SCANNED_NODES)
-    while position < last and len(found) < max_nodes and size_bytes < max_bytes:
-        pages = read_pages(store, room, position, last, max_nodes=max_nodes, max_bytes=max_bytes)
+    most_scanned = scan_bytes(SCAN_WORK, wanted, held)
+    scanned_bytes = 0
+    while (
+        position < last
+        and len(found) < max_nodes
+        and size_bytes < max_bytes
+        and scanned_bytes < most_scanned
+    ):
+        most_bytes = min(max_bytes, most_scanned)
+        pages = read_pages(store, room, position, last, max_nodes=max_nodes, max_bytes=most_bytes)
         if not pages:
             raise StoreCorrupt(room.room_id, f"nothing after seq {position}")
         for page in pages:
+            scanned_bytes += len(page.nodes)
             for seq, node in enumerate(decode_page(page, hasher), page.from_seq):
                 if is_new(node, wanted, held):
                     assert node.body is not None
                     found.append((seq, node))
                     size_bytes += len(node.body)
-        position = pages[-1].to_seq
+            position = page.to_seq
+            if scanned_bytes >= most_scanned:
+                break
     return _packed(found, hasher, max_nodes=max_nodes, max_bytes=max_bytes), position
 
 
