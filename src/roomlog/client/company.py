@@ -43,8 +43,10 @@ class Company:
             return
 
         def show(data: object, ttl_ms: int | None) -> None:
-            session.show_presence(data, ttl_ms)
-            after_send()
+            # Its end may not have come to everybody's notice: the next one shows what is set.
+            if session.is_open:
+                session.show_presence(data, ttl_ms)
+                after_send()
 
         self.presence.connected(show, opened.limits)
 
