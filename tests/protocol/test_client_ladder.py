@@ -275,6 +275,32 @@ def test_t32_a_head_that_the_server_lacks_is_looked_for_and_what_is_below_it_is_
     assert after.seq == 7
 
 
+def test_what_the_welcome_says_of_the_frontier_is_not_asked_again() -> None:
+    nodes = chain(9)
+    wire = Wire(lineage=LINEAGE, frontier=[nodes[-1].id], held=Log(nodes))
+    wire.open(seq=8, catch_up="walk", unknown=[0])
+    assert wire.request().frontier == [nodes[at].id for at in (8, 7, 6, 4, 0)]
+
+
+def test_a_welcome_that_knows_none_of_a_frontier_without_a_past_is_asked_all_the_same() -> None:
+    wire = Wire(lineage=LINEAGE, frontier=[chain(1)[0].id])
+    wire.open(seq=8, catch_up="walk", unknown=[0])
+    request = wire.request()
+    assert request.frontier == [chain(1)[0].id]
+    found, changed = wire.give(RequestEnd(ref=request.ref, seq=8, unknown=[0]))
+    assert found == WalkFound((), (chain(1)[0].id,))
+    assert isinstance(changed, CatchUpChanged)
+    assert changed.catch_up == "cursor"
+
+
+def test_a_welcome_that_lacks_ids_it_was_not_given_is_a_fault() -> None:
+    nodes = chain(2)
+    wire = Wire(lineage=LINEAGE, frontier=[nodes[-1].id], held=Log(nodes))
+    wire.challenge()
+    events = wire.give(wire.welcome_message(seq=8, catch_up="walk", unknown=[1]))
+    only_fault(events)
+
+
 def test_t32_only_when_nothing_is_known_everything_is_read_and_that_is_said() -> None:
     nodes = chain(3)
     wire = Wire(lineage=LINEAGE, frontier=[nodes[-1].id], held=Log(nodes))

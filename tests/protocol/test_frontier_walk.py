@@ -12,7 +12,7 @@ from roomlog.core.graph import BASE_ID, Graph
 from roomlog.protocol import frontier_walk
 from roomlog.protocol.client_events import ServerFault
 from roomlog.protocol.codec import Codec, encode
-from roomlog.protocol.frontier_walk import MOST_QUESTIONS, FrontierWalk
+from roomlog.protocol.frontier_walk import FEW_HEADS, MOST_QUESTIONS, FrontierWalk
 from roomlog.protocol.messages import Request, RequestEnd
 
 
@@ -157,10 +157,39 @@ def test_t32_a_walk_finds_the_difference_however_large_and_never_sends_everythin
     expected = {tip - behind if behind < (length - 1000) // heads else trunk for tip in tips}
     assert set(lvs_of(walk.known)) == expected
     bits = math.ceil(math.log2(behind + 2))
-    assert rounds <= 3 + math.ceil(bits / 4) + math.ceil(bits / 2)
+    beginnings = int(heads > FEW_HEADS)
+    assert rounds <= 3 + beginnings + math.ceil(bits / 4) + math.ceil(bits / 2)
     # The levels of a question: 4 doublings or 2 halvings; and what every question costs by itself.
-    levels = 2 + 4 * math.ceil(bits / 4) + 2 * math.ceil(bits / 2)
+    levels = 2 + 2 * beginnings + 4 * math.ceil(bits / 4) + 2 * math.ceil(bits / 2)
     assert size_bytes <= 64 * heads * levels + 144 * rounds
+
+
+def test_branches_that_the_server_lacks_as_a_whole_cost_one_question_more() -> None:
+    room = Room()
+    trunk = room.chain(50, [])
+    theirs = room.chain(1, [trunk])
+    for _ in range(100):
+        room.chain(40, [trunk])
+    has = {name(lv) for lv in range(theirs + 1)}
+    walk = FrontierWalk(room.frontier(), room.graph, 1024)
+    asked: list[int] = []
+    while not walk.is_over:
+        ids = walk.ids()
+        asked.append(len(ids))
+        walk.learn([index for index, node_id in enumerate(ids) if node_id not in has])
+    # The heads; their first nodes, the trunk and one that is unknown; the trunk.
+    assert asked == [101, 102, 1]
+    assert lvs_of(walk.known) == [theirs]
+
+
+def test_a_root_that_the_server_lacks_ends_the_search_of_its_branch() -> None:
+    room = Room()
+    for _ in range(FEW_HEADS + 1):
+        room.chain(3, [])
+    walk = FrontierWalk(room.frontier(), room.graph, 1024)
+    walk_through(walk, {name(0), name(1), name(2)})
+    assert lvs_of(walk.known) == [2]
+    assert sorted(lvs_of(walk.unknown)) == [3 * number for number in range(1, FEW_HEADS + 1)]
 
 
 def test_what_joined_from_the_side_is_left_out_beyond_a_few_merges_of_merges() -> None:

@@ -1,7 +1,8 @@
 """Where two histories part, when their logs have no order in common.
 
 For each head that the server lacks, the newest of its ancestors that the server has is looked for
-along newest parents: at doubling distances, then by halving, several levels in one question. What
+along newest parents: at doubling distances, then by halving, several levels in one question. Where
+there are many heads, first where their branches begin: a server often lacks them as a whole. What
 joined such a chain from the side is looked for in the same way. It costs an id or two for each such
 head and level, so it grows with the logarithm of the difference.
 """
@@ -21,6 +22,8 @@ MOST_QUESTIONS: Final = 96
 MOST_SIDES: Final = 3
 """How often what joined from the side is followed: merges in merged branches."""
 
+FEW_HEADS: Final = 8
+"""With more of them, where a head's branch begins is worth a question of its own."""
 _DOUBLINGS: Final = 4
 """How many doubling distances one question is about."""
 _PARTS: Final = 4
@@ -43,7 +46,8 @@ class FrontierWalk:
         self._graph = graph
         self._most_ids = most_ids
         self._is_known: dict[bytes, bool] = {}
-        self._searches = [_Search(graph, node_id) for node_id in frontier]
+        are_many = len(frontier) > FEW_HEADS
+        self._searches = [_Search(graph, node_id, are_many=are_many) for node_id in frontier]
         self._asked: list[bytes] = []
         self._witness: bytes | None = None
         self._questions = 0
@@ -140,7 +144,7 @@ class FrontierWalk:
 class _Search:
     """One head, and between which distances below it the server's history begins."""
 
-    __slots__ = ("_chain", "_high", "_low", "_node_id", "boundary", "deepest")
+    __slots__ = ("_chain", "_high", "_low", "_node_id", "_run", "boundary", "deepest")
 
     def __init__(
         self,
@@ -148,6 +152,8 @@ class _Search:
         node_id: bytes,
         within: Spans | None = None,
         outside: Spans | None = None,
+        *,
+        are_many: bool = False,
     ) -> None:
         self.boundary: bytes | None = None
         """The newest node of the chain that the server is known to have."""
@@ -155,14 +161,22 @@ class _Search:
         """The oldest one that it is known to lack."""
         self._node_id = node_id
         self._chain: tuple[Graph, NodeChain] | None = None
+        self._run = 0
+        """How many nodes the run has that ends with the head; 0 once that is of no more use."""
         if graph is not None and node_id in graph:
             lv = graph.index_of(node_id)
             self._chain = graph, NodeChain(graph, lv, within, outside)
+            if are_many:
+                self._run = lv - graph.entry_of(lv)[0] + 1
         self._low = -1
         self._high = -1
 
     def next_ids(self, is_known: dict[bytes, bool]) -> list[bytes]:
         """What to ask next; nothing when the boundary is found or will not be."""
+        if self._low == 0 and self._run:
+            ends = self._ends_of_run(is_known)
+            if ends:
+                return ends
         while distances := self._next_distances():
             ids: list[bytes] = []
             for distance in distances:
@@ -184,6 +198,23 @@ class _Search:
             if ids:
                 return ids
         return []
+
+    def _ends_of_run(self, is_known: dict[bytes, bool]) -> list[bytes]:
+        """The first node of the head's run and the one before, unless both are decided."""
+        first, before = self._at(self._run - 1), self._at(self._run)
+        ends = [each for each in (first, before) if each is not None]
+        ids = [each for each in ends if each not in is_known]
+        if not ids:
+            if first is not None and not is_known[first]:
+                self._low, self.deepest = self._run - 1, first
+                if before is None:
+                    self._high = self._run
+                elif is_known[before]:
+                    self._high, self.boundary = self._run, before
+                else:
+                    self._low, self.deepest = self._run, before
+            self._run = 0
+        return ids
 
     def explored(self) -> list[Span]:
         """The local versions of the chain that the server lacks."""

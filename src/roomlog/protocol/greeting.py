@@ -124,6 +124,10 @@ class Greeting:
             raise Reject(RejectClass.LINEAGE_MISMATCH, "the room has another lineage", detail)
         seq, frontier = room.head_seq, room.frontier_ids()
         peers = room.peers()[:WELCOME_PEERS] if "presence_ttl" in caps else []
+        catch_up = catch_up_of(hello, room, caps, is_subscribed=bool(patterns))
+        unknown: list[int] = []
+        if catch_up == "walk":
+            unknown = [at for at, head in enumerate(hello.frontier) if not room.knows(head)]
         payload = welcome_payload(
             handshake, lineage=room.lineage, epoch=room.epoch, seq=seq, frontier=frontier
         )
@@ -139,9 +143,10 @@ class Greeting:
             limits=msgspec.structs.asdict(limits),
             credit=credit,
             session=session_id,
-            catch_up=catch_up_of(hello, room, caps, is_subscribed=bool(patterns)),
+            catch_up=catch_up,
             signature=sign_welcome(self._signer, payload),
             checkpoint=room.checkpoint_signature(),
+            unknown=unknown,
             missing=room.missing_of(_known_epoch(hello)),
             subscribed=list(patterns),
             peers=peers,

@@ -94,6 +94,7 @@ class LogReader:
         self._heads = welcome.frontier
         self._can_search = "log_cut" in caps
         self._walk: FrontierWalk | None = None
+        self._told_unknown = welcome.unknown if welcome.catch_up == "walk" else []
         self._has_walked = False
         self._snapshot: SnapshotReader | None = None
         self._has_passed_over = False
@@ -174,6 +175,14 @@ class LogReader:
             graph = None if held is None else held.graph
             self._walk = FrontierWalk(self._past.frontier, graph, self._frontier_ids)
             ids = self._walk.ids()
+            told, self._told_unknown = self._told_unknown, []
+            if told:
+                # The welcome answered the first question before it was asked.
+                self._walk.learn(told)
+                ids = self._walk.ids()
+                if not ids:
+                    self._walk = FrontierWalk(self._past.frontier, graph, self._frontier_ids)
+                    ids = self._walk.ids()
         self._ask_frontier(ids)
         return "walk"
 

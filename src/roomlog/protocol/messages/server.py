@@ -72,6 +72,8 @@ class Welcome(Message, tag="welcome"):
     """The server's, over the transcript and the facts above."""
     checkpoint: Signature | None = None
     """The server's, purpose `checkpoint`, over lineage, epoch, seq and frontier above."""
+    unknown: list[int] = []
+    """With `walk`: indexes of the ids in `hello.frontier` that are not in the log."""
     missing: After | None = None
     """The server lost what this epoch's log had after this seq: whoever holds it may push it."""
     subscribed: Patterns = []
