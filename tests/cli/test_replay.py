@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from roomlog.client.document import Document
 from roomlog.client.local_store import LocalStore
+from roomlog.client.status import HistoryState
 from roomlog.core.operation import MapSet
 from roomlog.core.replica import Replica
 from roomlog.identity import Identity
@@ -253,6 +256,62 @@ def test_a_local_store_in_use_can_be_replayed(
     store.close()
     assert result.code == 0
     assert "nodes       0" in result.out
+
+
+def test_of_local_stores_with_a_part_of_the_room_those_that_got_the_rest_are_replayed(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import asyncio
+
+    import roomlog
+
+    def joined(url: str, name: str, **options: Any) -> Document:
+        return roomlog.connect(
+            url,
+            room="demo",
+            identity=Identity.generate(),
+            store=tmp_path / f"{name}.db",
+            **options,
+        )
+
+    async def write(url: str) -> str:
+        async with joined(url, "writer") as writer:
+            for number in range(60):
+                writer.text("notes").append(f"{number} ")
+                await writer.flush()
+            writer.map("users")["ada"] = "here"
+            await writer.synced(30)
+            return str(writer.state_hash())
+
+    async def join(url: str) -> None:
+        async with joined(url, "recent", history="recent") as recent:
+            await recent.synced(30)
+            assert recent.status.history is HistoryState.RECENT
+        async with joined(url, "complete") as complete:
+            await complete.history(30)
+            assert complete.status.catch_up == "snapshot"
+        async with joined(url, "part", subscribe=["users/**"]) as part:
+            await part.synced(30)
+        async with joined(url, "widened", subscribe=["users/**"]) as widened:
+            await widened.synced(30)
+            await widened.subscribe([], 30)
+
+    store = tmp_path / "store"
+    with serving(store) as (process, url):
+        expected = asyncio.run(write(url))
+        process.end()
+    assert ran(capfd, "room", "snapshot", "demo", "--store", store, "--margin", "10").code == 0
+    with serving(store, "--snapshot-worth-nodes", "10") as (_, url):
+        asyncio.run(join(url))
+        assert ran(capfd, "replay", url, "--room", "demo", "--json").json["state_hash"] == expected
+    for source in ("store", "writer.db", "complete.db", "widened.db"):
+        assert ran(capfd, "replay", tmp_path / source, "--json").json["state_hash"] == expected
+    recent = ran(capfd, "replay", tmp_path / "recent.db")
+    assert recent.code == 1
+    assert "no history below seq" in recent.err
+    part = ran(capfd, "replay", tmp_path / "part.db")
+    assert part.code == 1
+    assert "users/**" in part.err
 
 
 def test_a_server_without_the_room_is_a_failure(

@@ -43,12 +43,18 @@ def read_nodes(path: str | os.PathLike[str]) -> tuple[str, bytes, list[Node]]:
     """Room id, lineage and nodes of a local store, parents first; writes and locks nothing.
 
     Works beside a running document. Raises `LocalStoreError`, also for one that has not all of its
-    history yet.
+    history yet, or not that of all keys.
     """
     document = read_stored(path)
     if document.snapshot is not None:
         raise LocalStoreError(
             f"{path}: holds no history below seq {document.snapshot.seq} yet, only its outcome"
+        )
+    if any(node.body is None for node in document.nodes):
+        wanted = document.patterns if document.patterns_before is None else document.patterns_before
+        raise LocalStoreError(
+            f"{path}: holds only a part of the room, that of {', '.join(wanted)}, and its history"
+            " only of that part"
         )
     return document.room_id, document.lineage, document.nodes
 
