@@ -13,8 +13,9 @@ import typer
 from roomlog.cli.main import make_app
 from roomlog.server.metrics import METRICS, PREFIX
 
-PAGES = sorted((Path(__file__).parent.parent.parent / "docs" / "how-to").glob("*.md"))
-COMMAND_LINE = re.compile(r"^ {4,}(roomlog .*)$", re.MULTILINE)
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [*sorted((ROOT / "docs" / "how-to").glob("*.md")), ROOT / "README.md"]
+COMMAND_LINE = re.compile(r"^(?: {4,}|\.venv/bin/)(roomlog .*)$", re.MULTILINE)
 
 
 def test_t45_the_pages_have_commands_to_check() -> None:

@@ -40,14 +40,38 @@ def run(script: str, directory: Path, server: ServerProcess) -> str:
     return done.stdout
 
 
-def test_the_tutorial_grows_one_list(server: ServerProcess, tmp_path: Path) -> None:
+def blocks() -> list[str]:
     text = (ROOT / "docs" / "tutorial" / "first-room.md").read_text()
-    first, synced = re.findall(r"```python\n(.*?)```", text, re.S)[:2]
-    assert run(first, tmp_path, server) == "['tea', 'milk']\n"
-    grown = first.replace("        print(list", f"{synced}        print(list")
-    shown = run(grown, tmp_path, server).splitlines()
-    assert re.fullmatch(r"[0-9a-f]{64}", shown[0])
-    assert len(shown[1].split(",")) == 4
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+def test_the_tutorial_grows_one_list_and_survives_without_a_server(tmp_path: Path) -> None:
+    first, synced, watch, stand_around, write, change_of_mind = blocks()
+    server = ServerProcess(tmp_path / "store")
+    server.start()
+    try:
+        assert run(first, tmp_path, server) == "['tea', 'milk']\n"
+        grown = first.replace("        print(list", f"{synced}        print(list")
+        shown = run(grown, tmp_path, server).splitlines()
+        assert re.fullmatch(r"[0-9a-f]{64}", shown[0])
+        assert len(shown[1].split(",")) == 4
+        ended = watch.replace('shopping")))\n', 'shopping")))\n            break\n')
+        assert ended != watch
+        assert "shopping" in run(ended, tmp_path, server)
+        assert run(stand_around, tmp_path, server) == "[] []\n" * 5
+        assert run(change_of_mind, tmp_path, server) == "Boil water.  1\n'' 0\n"
+    finally:
+        server.stop()
+    assert run(write, tmp_path, server) == "['bread'] 1 unsent\n"
+    assert run(write, tmp_path, server) == "['bread', 'bread'] 2 unsent\n"
+    server.start()
+    try:
+        run(write, tmp_path, server)
+        assert run(write, tmp_path, server).count("bread") == 4
+        shown = run(first, tmp_path, server).splitlines()
+        assert shown[0].count("bread") == 4
+    finally:
+        server.stop()
 
 
 def test_the_readme_script_prints_state_and_hash(server: ServerProcess, tmp_path: Path) -> None:
