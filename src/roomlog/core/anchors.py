@@ -36,7 +36,7 @@ class SavedAnchor:
     """A place in a text at one version: node ids, a position there, and the side it keeps to.
 
     What every replica that has the version finds again. `to_value` and `from_value` carry it as a
-    canonical value, to be written to a map or sent to a peer.
+    canonical value, to be written to a map. Presence and signals carry no bytes: send ids as hex.
     """
 
     __slots__ = ("position", "side", "version")
