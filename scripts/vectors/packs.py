@@ -101,6 +101,7 @@ def _described(name: str, pack: bytes) -> dict[str, object]:
 def _hostile() -> dict[str, bytes]:
     rows = encode_pack(_typing()[:2])
     columns = encode_pack(_typing(), signatures=False, layout=Layout.COLUMNS)
+    row = PackBlocks.parse(encode_pack(_typing()[:1])).headers
     author = _typing()[0].author
     headers = b"\x01" + author + b"\x00" + b"\x00\x00" + b"\x01"
     huge = b"\xff" * 9 + b"\x01"
@@ -148,6 +149,43 @@ def _hostile() -> dict[str, bytes]:
             b"\x01\x01t\x00\x00\x0b\x06\x05\xe1" + b"\xff" * 8 + b"\x7f" + b"\x80" * 5 + b"\x01"
         ),
         "escape longer than the block": body_columns(b"\x01\x01t\x01\x00\x09\x00\x00\x00abc"),
+        "escape beyond the pack": body_columns(b"\x00\x01\x01\x02\x00\x00\x00\x90"),
+        "body left out without a hash, columns": body_columns(b"\x00\x01\x00\x00\x00\x00\x00"),
+        "body left out without a hash, rows": PackBlocks(
+            1, False, row, None, b"\x00", None
+        ).encode(),
+        "more keys than bytes": body_columns(huge + b"\x01t\x00\x01\x01\x00x\x10"),
+        "key of invalid UTF-8": body_columns(b"\x01\x01\xff\x00\x01\x01\x00x\x10"),
+        "lengths in bytes": body_columns(b"\x01\x01t\x00\x02\x02\x00\xc3\xa9\x00\x10"),
+        "delete of length 0": body_columns(b"\x01\x01t\x00\x00\x01\x01\x13\x00"),
+        "no last operation": body_columns(b"\x01\x01t\x00\x01\x01\x00x\x00"),
+        "run of tags beyond the pack": body_columns(b"\x01\x01t\x00\x01\x01\x00x\x30"),
+        "tags left over": body_columns(b"\x01\x01t\x00\x01\x02\x00x\x10\x10"),
+        "fields left over": body_columns(b"\x01\x01t\x00\x01\x01\x01x\x10\x00"),
+        "author that is not there": header_columns(
+            b"\x02" + author + bytes(32) + b"\x02\x02" + b"\x00\x00\x00\x01" + b"\x01\x01", 2
+        ),
+        "run of no author": header_columns(
+            b"\x02"
+            + author
+            + bytes(32)
+            + b"\x00\x01\x01\x00\x00\x01"
+            + b"\x00\x00\x00\x01"
+            + b"\x01\x01",
+            2,
+        ),
+        "more authors than bytes": header_columns(huge + author + b"\x00\x00\x00\x01"),
+        "256 parents": header_columns(
+            b"\x01" + author + b"\x01" + bytes(32) + b"\x00\x80\x04" + b"\x01" * 256 + b"\x01"
+        ),
+        "run of no clock": header_columns(b"\x01" + author + b"\x00\x00\x00\x00\x00\x01"),
+        "counter above 2,047": header_columns(b"\x01" + author + b"\x00\x00\x00\x02\x80\x10"),
+        "expected counter above 2,047": header_columns(
+            b"\x01" + author + b"\x00" + b"\x00\x00\x01" + b"\x02\xff\x0f" + b"\x01", 2
+        ),
+        "headers left over": header_columns(b"\x01" + author + b"\x00\x00\x00\x01\x01"),
+        "number of 11 bytes": b"\x01\x04" + b"\x80" * 10 + b"\x01\x00\x00",
+        "number above 64 bits": b"\x01\x04" + b"\xff" * 9 + b"\x02\x00\x00",
     }
 
 
@@ -173,6 +211,17 @@ def vectors() -> dict[str, object]:
     for layout in Layout:
         pack = encode_pack(bodiless, layout=layout)
         entries.append(_described(f"one body left out, {layout.value}", pack))
+    for layout in Layout:
+        blocks = PackBlocks.parse(encode_pack(_typing()[:3], signatures=False, layout=layout))
+        wrong = [bytes(32), *(node.body_hash for node in _typing()[1:3])]
+        pack = PackBlocks(3, blocks.columns, blocks.headers, None, blocks.bodies, b"".join(wrong))
+        entries.append(
+            _described(f"one hash that is not its body's, {layout.value}", pack.encode())
+        )
+    many = forged(b"\x90", parents=[bytes([0, number]) * 16 for number in range(65)])
+    for layout in Layout:
+        pack = encode_pack([many], signatures=False, layout=layout)
+        entries.append(_described(f"65 parents, {layout.value}", pack))
     single = [encode_pack([node]) for node in _typing()[:3]]
     entries.append(_described("single nodes joined", concatenate_rows(single)))
     entries.append(_described("empty", encode_pack([])))
