@@ -16,6 +16,7 @@ MAX_PATTERN_BYTES: Final = 256
 
 _MOST_ANSWERS: Final = 1024
 """Keys whose answer is remembered."""
+_MOST_RECENT_SETS: Final = 8
 _PLACES_A_UNIT: Final = 256
 """A step through so many places more takes about as long again as one through a few."""
 _SLASH: Final = 0x2F
@@ -90,37 +91,45 @@ class PatternSet:
         self._deep = 0
         self._accepting = 0
         self._start = 0
-        place = 1
+        places = 0
         for pattern in self.patterns:
-            self._start |= place
-            place = self._add(pattern, place)
-            self._accepting |= place
-            place <<= 1
+            self._start |= 1 << places
+            places += self._add(pattern, places)
+            self._accepting |= 1 << places
+            places += 1
         self._start = self._skip(self._start | (self._start & self._deep) << 1)
-        self.step_cost: int = 1 + place.bit_length() // _PLACES_A_UNIT
+        self.step_cost: int = 1 + places // _PLACES_A_UNIT
         """What reading one byte of a key may cost, in steps of a set of a few short patterns."""
 
-    def _add(self, pattern: str, place: int) -> int:
-        """Lay out one pattern, a slash behind every segment; the place after it."""
-        literals = self._literals
+    def _add(self, pattern: str, first: int) -> int:
+        """Lay out one pattern from place `first` on, a slash behind every segment; its length."""
+        # By itself first: what is a few places long costs little to change.
+        literals: dict[int, int] = {}
+        star = 0
+        deep_places = 0
+        place = 1
         was_deep = False
         for segment in pattern.encode().split(b"/"):
             if segment == b"**":
                 if not was_deep:
-                    self._deep |= place
+                    deep_places |= place
                     place <<= 1
                 was_deep = True
                 continue
             was_deep = False
             for byte in segment:
                 if byte == _STAR:
-                    self._star |= place
+                    star |= place
                 else:
                     literals[byte] = literals.get(byte, 0) | place
                 place <<= 1
             literals[_SLASH] = literals.get(_SLASH, 0) | place
             place <<= 1
-        return place
+        for byte, places in literals.items():
+            self._literals[byte] = self._literals.get(byte, 0) | places << first
+        self._star |= star << first
+        self._deep |= deep_places << first
+        return place.bit_length() - 1
 
     def _skip(self, places: int) -> int:
         """These places, and those behind a ``*`` that stands for nothing."""
@@ -163,8 +172,20 @@ class PatternSet:
 
 def pattern_set(patterns: Iterable[str]) -> PatternSet | None:
     """The set of ``patterns``, None when there are none: everything. Raises `InvalidValueError`."""
-    given = list(patterns)
-    return PatternSet(given) if given else None
+    given = tuple(patterns)
+    if not given:
+        return None
+    known = _recent_sets.get(given)
+    if known is None:
+        known = PatternSet(given)
+        if len(_recent_sets) >= _MOST_RECENT_SETS:
+            _recent_sets.clear()
+        _recent_sets[given] = known
+    return known
+
+
+_recent_sets: dict[tuple[str, ...], PatternSet] = {}
+"""Whoever subscribes is asked for the same set several times."""
 
 
 def parse_patterns(patterns: Sequence[str]) -> PatternSet | None:
@@ -187,7 +208,7 @@ def parse_patterns(patterns: Sequence[str]) -> PatternSet | None:
                 f"pattern {index}: {problem}",
                 {"index": index, "pattern": shown, "reason": problem},
             )
-    return PatternSet(patterns) if patterns else None
+    return pattern_set(patterns)
 
 
 @final
