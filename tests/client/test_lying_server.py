@@ -107,11 +107,10 @@ async def test_lies_of_a_server_break_no_client_and_nothing_is_lost_when_they_en
             await agree([*clients, late])
         except BaseException as error:
             error.add_note(f"seed {seed}: {proxy.lies}")
+            error.add_note(f"{[(each.number, each.doc.status) for each in clients]}")
             raise
         expected = {
-            key
-            for client in clients
-            for key in set(client.written) - refused_keys(client.doc)
+            key for client in clients for key in set(client.written) - refused_keys(client.doc)
         }
         assert expected <= set(late.doc.map("w"))
         for client in clients:
