@@ -129,5 +129,5 @@ class Signal(Message, tag="signal"):
 class Ping(Message, tag="ping"):
     """Answered by `pong` with the head of the durable log."""
 
-    t: int = 0
-    """Any integer; echoed."""
+    t: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] = 0
+    """Any integer of 64 bits; echoed."""
