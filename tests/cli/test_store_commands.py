@@ -11,6 +11,7 @@ from roomlog import __version__
 from roomlog.cli import version as version_module
 from roomlog.identity import Identity
 from roomlog.server.manifest import build_manifest
+from roomlog.store.interface import ReconcileWindow
 from roomlog.store.sqlite import SqliteStore, migrate
 from roomlog.store.sqlite.migration import Build
 from tests.cli.running import ran
@@ -42,6 +43,28 @@ def test_rooms_are_listed_and_shown(capfd: pytest.CaptureFixture[str], tmp_path:
     unknown = ran(capfd, "room", "show", "gamma", "--store", tmp_path)
     assert unknown.code == 1
     assert "no room gamma" in unknown.err
+
+
+def test_a_room_is_shown_with_its_snapshots_and_what_it_lost(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    make_store(tmp_path, "alpha")
+    taken = ran(capfd, "room", "snapshot", "alpha", "--store", tmp_path, "--margin", "1")
+    assert taken.code == 0, taken.err
+    store = SqliteStore.open(tmp_path, store_id=bytes(16), now_ms=1)
+    room = store.open_room("alpha")
+    assert room is not None
+    asked = ReconcileWindow(b"l" * 16, room.epoch, b"n" * 16, 0, 0, 9, 1_000, 86_401_000)
+    window = store.renew_epoch("alpha", asked)
+    store.close()
+    shown = ran(capfd, "room", "show", "alpha", "--store", tmp_path, "--json").json
+    assert shown["snapshots"] == [3]
+    assert shown["epoch"] == (b"n" * 16).hex()
+    assert [each["checkpoint_seq"] for each in shown["reconcile_windows"]] == [9]
+    assert [each["head_seq"] for each in shown["reconcile_windows"]] == [window.head_seq] == [4]
+    text = ran(capfd, "room", "show", "alpha", "--store", tmp_path).out
+    assert "at seq 3" in text
+    assert "known up to seq 9, here was 4; taken back until 1970-01-02T00:00:01.000Z" in text
 
 
 def test_an_empty_store_lists_no_room(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:

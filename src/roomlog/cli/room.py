@@ -46,7 +46,7 @@ def show(
     store: StoreOption,
     json: JsonOption = False,
 ) -> None:
-    """Show one room: lineage, epoch, head, frontier, authors, when it was written to."""
+    """Show one room: lineage, epoch, head, frontier, authors, snapshots, reconcile windows."""
     from roomlog.core.graph import Graph
     from roomlog.core.node import NodeHasher
     from roomlog.core.pack import decode_pack
@@ -68,6 +68,8 @@ def show(
                     graph.add(node.id, node.author, node.clock, node.parents)
             seq = page[-1].to_seq
         last_ms = max((each.admitted_ms for each in opened.admissions(room)), default=None)
+        snapshots = [each.seq for each in opened.newest_snapshots(room)]
+        windows = opened.reconcile_windows(room)
     finally:
         opened.close()
     values = {
@@ -76,6 +78,17 @@ def show(
         "authors": sorted(author.hex() for author in authors),
         "pack_bytes": pack_bytes,
         "last_admitted_ms": last_ms,
+        "snapshots": snapshots,
+        "reconcile_windows": [
+            {
+                "lost_epoch": each.lost_epoch.hex(),
+                "head_seq": each.head_seq,
+                "checkpoint_seq": each.checkpoint_seq,
+                "opened_ms": each.opened_ms,
+                "closes_ms": each.closes_ms,
+            }
+            for each in windows
+        ],
     }
     if json:
         print_json(values)
@@ -84,6 +97,13 @@ def show(
     values["last admitted"] = "never" if last_ms is None else time_text(last_ms)
     for name in ("frontier", "authors"):
         values[name] = " ".join(values[name]) or "none"  # type: ignore[arg-type]
+    values["snapshots"] = ", ".join(f"at seq {seq}" for seq in snapshots) or "none"
+    del values["reconcile_windows"]
+    for each in windows:
+        values[f"lost log {each.lost_epoch.hex()[:8]}"] = (
+            f"known up to seq {each.checkpoint_seq}, here was {each.head_seq}; "
+            f"taken back until {time_text(each.closes_ms)}"
+        )
     fields({k: v for k, v in values.items() if k not in ("created_ms", "last_admitted_ms")})
 
 
