@@ -32,6 +32,7 @@ from roomlog.client.store_writes import (
     Rewritten,
 )
 from roomlog.client.stored_document import StoredDocument
+from roomlog.client.unverified import check_unverified
 from roomlog.core.errors import HistoryMissingError
 from roomlog.core.node import Node
 from roomlog.core.pack import encode_pack
@@ -244,6 +245,12 @@ class Engine(PartialRoom):
         of it counts as read.
         """
         self.flush(now_ms)
+        if not verify:
+            try:
+                check_unverified(received.nodes, self.replica)
+            except Reject as reject:
+                self._distrust_log()
+                raise ServerFault(Fault.PROTOCOL, reject) from None
         result = self.replica.add_nodes(received.nodes, now_ms, verify=verify)
         is_faulty = bool(result.rejected or result.waiting)
         if result.accepted or result.held:
@@ -258,15 +265,18 @@ class Engine(PartialRoom):
                 Origin.REMOTE, [self.replica.node(node_id) for node_id in result.accepted]
             )
         if is_faulty:
-            # The next session compares frontiers instead: something about this log is wrong.
             self.replica.waiting.clear()
-            self.cursor = None
-            self._writes.append(CursorMoved(None))
+            self._distrust_log()
             raise _fault_of(result)
         self.log.received(received)
         self._admit(
             {node.id: received.from_seq + at for at, node in enumerate(received.nodes)}, cursor
         )
+
+    def _distrust_log(self) -> None:
+        """Something about this log is wrong: the next session compares frontiers instead."""
+        self.cursor = None
+        self._writes.append(CursorMoved(None))
 
     def _packs_of(self, node_ids: Sequence[bytes]) -> list[bytes]:
         """Nodes one by one, so that each keeps the signature and body that it has."""
