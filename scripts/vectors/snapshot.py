@@ -268,6 +268,9 @@ def _states() -> dict[str, bytes]:
     """State bytes that nothing writes; each is refused here as well."""
     key = bytes(32)
     item = [key, 0, b"\x01", 1]
+    deep: object = []
+    for _ in range(14):
+        deep = [deep]
     fields: dict[str, list[Any]] = {
         "another version": [2, 0, 0, [], [], [], []],
         "a field too few": [1, 0, 0, [], [], []],
@@ -295,6 +298,13 @@ def _states() -> dict[str, bytes]:
         "item index beyond a body": [1, 0, 0, [], [], [["l", [[key, 1 << 20, b"\x01", 1]]]], []],
         "position empty": [1, 0, 0, [], [], [["l", [[key, 0, b"", 1]]]], []],
         "position of 129 bytes": [1, 0, 0, [], [], [["l", [[key, 0, bytes(129), 1]]]], []],
+        "map tag true": [1, 0, 0, [["a", True, [key, 0, ""]]], [], [], []],
+        "map value nested 15 deep": [1, 0, 0, [["a", 0, deep]], [], [], []],
+        "item value nested 15 deep": [1, 0, 0, [], [], [["l", [[key, 0, b"\x01", deep]]]], []],
+        "item of three fields": [1, 0, 0, [], [], [["l", [[key, 0, b"\x01"]]]], []],
+        "counter with a plus": [1, 0, 0, [], [["c", "+1"]], [], []],
+        "counter of digits beyond ASCII": [1, 0, 0, [], [["c", "\u0661"]], [], []],
+        "counter of no digits": [1, 0, 0, [], [["c", ""]], [], []],
         "text bytes": [1, 0, 0, [], [], [], [["t", b"text"]]],
         "texts descending": [1, 0, 0, [], [], [], [["u", ""], ["t", ""]]],
     }
