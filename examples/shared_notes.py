@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import roomlog
+from roomlog.client.anchors import DocumentAnchor
 from roomlog.client.document import Document
-from roomlog.client.presence import Shown
 from roomlog.client.status import Phase
 
 DIRECTORY = Path.home() / ".roomlog-examples"
@@ -95,7 +95,8 @@ class Editor:
         self.cursor = len(self.text)
         # Where the cursor is when others have written: what comes in right there follows it.
         self.place = self.text.anchor(self.cursor, "left")
-        self.carets: dict[str, int] = {}
+        # By session: what it shows, and the place in this text that it means.
+        self.carets: dict[str, tuple[object, DocumentAnchor]] = {}
         self.is_done = asyncio.Event()
         self.decode = codecs.getincrementaldecoder("utf-8")("ignore").decode
         self.pending = ""
@@ -154,18 +155,28 @@ class Editor:
             version = [node_id.hex() for node_id in saved.version]
             self.doc.presence.set({"key": self.key, "version": version, "at": saved.position})
 
-    def caret_of(self, shown: Shown) -> int | None:
-        """Where somebody else's cursor is here; None when that cannot be known (yet)."""
-        data = shown.data
+    def places_of_others(self) -> list[int]:
+        """Where the cursors of others are here, as far as that can be known."""
+        others = self.doc.presence
+        self.carets = {
+            session: self.carets[session] for session in self.carets if session in others
+        }
+        for session, shown in others.items():
+            if session not in self.carets or self.carets[session][0] != shown.data:
+                place = self.resolve(shown.data)
+                if place is not None:
+                    self.carets[session] = (shown.data, place)
+        return [place.position for _, place in self.carets.values()]
+
+    def resolve(self, data: object) -> DocumentAnchor | None:
         try:
             if not isinstance(data, dict) or data["key"] != self.key:
                 return None
             version = tuple(bytes.fromhex(node_id) for node_id in data["version"])
-            place = self.text.resolve(roomlog.SavedAnchor(version, data["at"], "left"))
+            return self.text.resolve(roomlog.SavedAnchor(version, data["at"], "left"))
         except (KeyError, TypeError, ValueError, roomlog.errors.RoomlogError):
-            # Not from this program, or its edit is still on the way: the next change looks again.
+            # Not of this program, or its edit is still on the way: the next change looks again.
             return None
-        return place.position
 
     def read_keys(self) -> None:
         data = os.read(sys.stdin.fileno(), 4096)
@@ -258,7 +269,7 @@ class Editor:
         if people:
             state += f", with {people}"
         text = str(self.text)
-        carets = {self.caret_of(shown) for shown in self.doc.presence.values()}
+        carets = self.places_of_others()
         before = text[: self.cursor].split("\n")
         row, column = len(before) - 1, len(before[-1])
         first = max(0, row - (rows - 3))
@@ -267,7 +278,7 @@ class Editor:
         start = 0
         for number, line in enumerate(text.split("\n")):
             if first <= number < first + rows - 2:
-                marked = [place - start for place in carets if place is not None]
+                marked = [place - start for place in carets]
                 out += [with_carets(line[: columns - 1], marked), "\x1b[K\r\n"]
             start += len(line) + 1
         out.append(f"\x1b[J\x1b[{row - first + 2};{min(column, columns - 1) + 1}H")
