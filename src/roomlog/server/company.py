@@ -30,8 +30,6 @@ LAGGING_BYTES: Final = 256 * 1024
 """A socket that holds back more than this gets nothing here until it has drained."""
 PIECE_BYTES: Final = 64 * 1024
 """What a drained socket is told at once, and how long a page of a snapshot may become."""
-WELCOME_PEERS: Final = 64
-"""How many the welcome names; the others follow."""
 
 
 class Outlet(Protocol):

@@ -28,11 +28,12 @@ from roomlog.protocol.effects import (
     ServerEffect,
     ShowPresence,
 )
+from roomlog.protocol.greeting import WELCOME_PEERS
 from roomlog.protocol.messages import Identity, PackAck
 from roomlog.protocol.server_session import ServerSession, State
 from roomlog.server.admission import Refusals
 from roomlog.server.answers import Answer, answer_before, answer_missing, answer_nodes
-from roomlog.server.company import WELCOME_PEERS, Member
+from roomlog.server.company import Member
 from roomlog.server.feeder import Feeder
 from roomlog.server.reader import Reader, opcode_of
 from roomlog.server.room import RETRY_AFTER_MS, Room
