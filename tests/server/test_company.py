@@ -6,12 +6,14 @@ import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from roomlog.protocol.codec import Codec
+from roomlog.protocol.greeting import WELCOME_PEERS
 from roomlog.protocol.messages import Identity
-from roomlog.server.company import LAGGING_BYTES, PIECE_BYTES, WELCOME_PEERS, Company, Member
+from roomlog.server.company import LAGGING_BYTES, PIECE_BYTES, Company, Member
 from roomlog.server.metrics import Metrics
 
 LONGEST_MESSAGE_BYTES = 8 * 1024
@@ -89,6 +91,15 @@ def split(data: bytes) -> tuple[bytes, bytes]:
     return data[start : start + size], data[start + size :]
 
 
+async def told(company: Company) -> None:
+    """Nobody has anything left to hear."""
+    for _ in range(1_000_000):
+        if not company.is_telling:
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the room never stops telling")
+
+
 IDENTITIES = [Identity(pubkey=bytes([number]) * 32, label="x") for number in range(4)]
 STEPS = st.lists(
     st.one_of(
@@ -108,11 +119,14 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, pad=st.sampled_from([0, 3_000]))
+@given(steps=STEPS, pad=st.sampled_from([0, 3_000]), turn_writes=st.sampled_from([1, 6, 20_000]))
 def test_everybody_ends_up_knowing_who_is_here_and_what_they_show(
-    steps: list[tuple[Any, ...]], pad: int
+    steps: list[tuple[Any, ...]], pad: int, turn_writes: int
 ) -> None:
-    asyncio.run(play(steps, pad))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("roomlog.server.company.TURN_WRITES", turn_writes)
+        patch.setattr("roomlog.server.company.FREE_WRITE_SECONDS", 3600.0)
+        asyncio.run(play(steps, pad))
 
 
 async def play(steps: list[tuple[Any, ...]], pad: int) -> None:
@@ -161,7 +175,7 @@ async def play(steps: list[tuple[Any, ...]], pad: int) -> None:
                 truth.pop(member.session_id, None)
                 if data is not None:
                     truth[member.session_id] = (data, now + 2)
-    await asyncio.sleep(0)
+    await told(company)
     for listener in here:
         listener.drain()
         own = listener.member.session_id
@@ -169,6 +183,52 @@ async def play(steps: list[tuple[Any, ...]], pad: int) -> None:
         assert listener.shown == expected
         present = {other.identity for other in here if other.identity is not None}
         assert listener.peers - {listener.identity} == present - {listener.identity}
+
+
+async def test_t30_a_flood_of_presence_waits_as_the_newest_of_each_session_alone() -> None:
+    company = Company(Metrics())
+    listeners = [Listener(Codec.MSGPACK, identity, []) for identity in IDENTITIES]
+    for number, listener in enumerate(listeners):
+        listener.member = company.enter(
+            listener,
+            codec=Codec.MSGPACK,
+            session_id=str(number),
+            identity=listener.identity,
+            kind="",
+            known_peers=WELCOME_PEERS,
+        )
+    await told(company)
+    for value in range(1_000):
+        for listener in listeners[:3]:
+            company.show(listener.member, {"value": value, "pad": "x" * 3_000}, 9.0)
+    assert company.waiting_events == 3
+    await told(company)
+    assert listeners[3].shown.keys() == {"0", "1", "2"}
+    assert {data["value"] for data in listeners[3].shown.values()} == {999}
+    assert listeners[3].longest_write < 4 * 3_100
+
+
+async def test_a_room_that_told_much_at_once_rests_and_tells_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("roomlog.server.company.FREE_WRITE_SECONDS", -1.0)
+    monkeypatch.setattr("roomlog.server.company.TURN_BYTES", 1)
+    company = Company(Metrics())
+    listeners = [Listener(Codec.JSON, identity, []) for identity in IDENTITIES]
+    for number, listener in enumerate(listeners):
+        listener.member = company.enter(
+            listener,
+            codec=Codec.JSON,
+            session_id=str(number),
+            identity=listener.identity,
+            kind="",
+            known_peers=WELCOME_PEERS,
+        )
+        company.show(listener.member, number, 9.0)
+    await told(company)
+    for number, listener in enumerate(listeners):
+        listener.drain()
+        assert listener.shown == {str(each): each for each in range(4) if each != number}
 
 
 async def test_a_signal_that_no_socket_can_take_is_refused_and_kept_by_nobody() -> None:

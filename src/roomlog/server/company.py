@@ -9,7 +9,7 @@ much the others show.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol, final
 
 from roomlog.protocol.codec import Codec, encode
@@ -28,6 +28,12 @@ from roomlog.server.websocket_frame import server_frame
 
 LAGGING_BYTES: Final = 256 * 1024
 """A socket that holds back more than this gets nothing here until it has drained."""
+TURN_WRITES: Final = 20_000
+"""How many messages, each to each member, are written before others get their turn."""
+TURN_BYTES: Final = 16 * 1024 * 1024
+REST_PER_TURN: Final = 4
+"""How much longer than it wrote a room rests before it writes again what it says at once."""
+FREE_WRITE_SECONDS: Final = 0.002
 PIECE_BYTES: Final = 64 * 1024
 """What a drained socket is told at once, and how long a page of a snapshot may become."""
 
@@ -165,9 +171,10 @@ class Member:
 class _Event(NamedTuple):
     """Something to tell everybody but `origin`; `owe` notes it for a member that lags."""
 
-    message: Callable[[Codec], Message]
+    message: Callable[[Codec], Message | None]
     owe: Callable[[Member], None]
     origin: Member | None
+    size_bytes: int = 0
 
 
 @final
@@ -181,10 +188,24 @@ class Company:
         self._metrics = metrics
         self._events: list[_Event] = []
         self._first_event = 0
+        self._last_entered = 0
+        self._waiting_shows: dict[str, int] = {}
+        """The number of the event that will tell what a session shows by then."""
+        self._rests_until = 0.0
 
     @property
     def _next_event(self) -> int:
         return self._first_event + len(self._events)
+
+    @property
+    def waiting_events(self) -> int:
+        """How much happened that nobody was told yet."""
+        return len(self._events)
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether somebody is about to be told something."""
+        return bool(self._events)
 
     # coming and going
 
@@ -222,6 +243,7 @@ class Company:
             who = Identity(pubkey=peer.pubkey, label=peer.label)
             if who != identity:
                 member.owe_peer(who, peer.peer_type, was_here=False)
+        self._last_entered = member.entered
         member.owe_snapshot(self.presence.entries)
         if member.is_waiting:
             member.send_some()
@@ -255,7 +277,15 @@ class Company:
         session_id = member.session_id
         if data is not None:
             shown = self.presence.show(session_id, identity, data, expires_at)
-            self._tell(shown.message, lambda other: other.owe_presence(session_id, None), member)
+            # One that waits to be written tells the newest, unless somebody has come since.
+            if self._waiting_shows.get(session_id, -1) < self._last_entered:
+                self._waiting_shows[session_id] = self._next_event
+                self._tell(
+                    lambda codec: self._shown(session_id, codec),
+                    lambda other: other.owe_presence(session_id, None),
+                    member,
+                    len(shown.data),
+                )
         elif self.presence.take_away(session_id):
             self._presence_gone(session_id, identity, LEFT, member)
 
@@ -268,6 +298,7 @@ class Company:
     def _presence_gone(
         self, session_id: str, identity: Identity, reason: str, origin: Member | None
     ) -> None:
+        self._waiting_shows.pop(session_id, None)
         self._tell(
             lambda codec: left(session_id, identity, reason),
             lambda member: member.owe_presence(session_id, _Gone(identity, reason)),
@@ -301,19 +332,56 @@ class Company:
 
     def _tell(
         self,
-        message: Callable[[Codec], Message],
+        message: Callable[[Codec], Message | None],
         owe: Callable[[Member], None],
         origin: Member | None,
+        size_bytes: int = 0,
     ) -> None:
         if not self._events:
-            asyncio.get_running_loop().call_soon(self._write)
-        self._events.append(_Event(message, owe, origin))
+            self._write_later()
+        self._events.append(_Event(message, owe, origin, size_bytes))
+
+    def _write_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        rest_s = self._rests_until - loop.time()
+        if rest_s > 0:
+            loop.call_later(rest_s, self._write)
+        else:
+            loop.call_soon(self._write)
 
     def _write(self) -> None:
-        """Tell everybody what happened in this turn."""
-        events, self._events = self._events, []
+        """Tell everybody what happened, or the first of it."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        self._write_events(self._take_events())
+        took_s = loop.time() - started
+        if took_s > FREE_WRITE_SECONDS:
+            self._rests_until = loop.time() + took_s * REST_PER_TURN
+        if self._events:
+            self._write_later()
+
+    def _take_events(self) -> list[_Event]:
+        """As many of the oldest as may be written at once to so many members; at least one."""
+        members = max(1, len(self._members))
+        count = size_bytes = 0
+        for event in self._events:
+            size_bytes += event.size_bytes
+            if count and (count * members >= TURN_WRITES or size_bytes * members > TURN_BYTES):
+                break
+            count += 1
+        events, self._events = self._events[:count], self._events[count:]
+        return events
+
+    def _shown(self, session_id: str, codec: Codec) -> Message | None:
+        """What a session shows now; None when it is gone, as the next event tells."""
+        shown = self.presence.entries.get(session_id)
+        return None if shown is None else shown.message(codec)
+
+    def _write_events(self, events: Sequence[_Event]) -> None:
         first = self._first_event
         self._first_event += len(events)
+        for name in [name for name, at in self._waiting_shows.items() if at < self._first_event]:
+            del self._waiting_shows[name]
         own: dict[Member | None, list[int]] = {}
         for index, event in enumerate(events):
             own.setdefault(event.origin, []).append(index)
@@ -331,9 +399,12 @@ class Company:
             encoded = frames.get(codec)
             if encoded is None:
                 opcode = opcode_of(codec)
-                encoded = [
-                    server_frame(opcode, encode(codec, event.message(codec))) for event in events
-                ]
+                encoded = []
+                for event in events:
+                    message = event.message(codec)
+                    # Nothing keeps the place of what is over.
+                    payload = b"" if message is None else encode(codec, message)
+                    encoded.append(server_frame(opcode, payload) if payload else b"")
                 frames[codec] = encoded
                 whole[codec] = b"".join(encoded)
             if member.entered <= first and member not in own:
