@@ -305,6 +305,28 @@ async def test_large_packs_are_cut_to_what_a_reader_accepts(start: Start, enter:
     assert await late.read_through(100) == nodes[50:]
 
 
+@BOTH
+@pytest.mark.parametrize("subscribe", [None, ["k"], ["other"]])
+async def test_live_packs_have_no_more_nodes_than_a_reader_accepts(
+    start: Start, enter: Join, subprotocol: str, subscribe: list[str] | None
+) -> None:
+    service = await start(pack_nodes=1000)
+    writer = await enter(service)
+    caps: dict[str, Any] = {"max_pack_nodes": 9}
+    hello: dict[str, Any] = {"caps": caps}
+    if subscribe is not None:
+        caps["header_only_nodes"] = True
+        hello["subscribe"] = subscribe
+    few = await enter(service, subprotocol=subprotocol, hello=hello)
+    nodes = [writer.write(MapSet("k", number)) for number in range(100)]
+    await writer.push_and_wait(*nodes[:60])
+    await writer.push_and_wait(*nodes[60:])
+    read = await few.read_through(100)
+    assert [node.id for node in read] == [node.id for node in nodes]
+    assert seqs(few) == list(range(1, 101))
+    assert max(pack["to_seq"] - pack["from_seq"] + 1 for pack in few.packs) <= 9
+
+
 # slow readers
 
 

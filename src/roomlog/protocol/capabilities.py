@@ -47,7 +47,13 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
     Capability("unsigned_bulk", CapabilityKind.FLAG, 1, "takes old history without signatures"),
     Capability("presence_ttl", CapabilityKind.FLAG, 1, "presence, peers and signals, with expiry"),
     Capability("feature_level", CapabilityKind.SMALLER, 1, "highest feature level understood"),
-    Capability("max_frame_bytes", CapabilityKind.SMALLER, 1, "longest frame accepted, in bytes"),
+    Capability(
+        "max_frame_bytes",
+        CapabilityKind.SMALLER,
+        1,
+        "longest MessagePack frame accepted, in bytes, and two thirds of the longest JSON frame;"
+        " less than 524,288 counts as that",
+    ),
     Capability("max_pack_nodes", CapabilityKind.SMALLER, 1, "most nodes accepted in one pack"),
 )
 

@@ -201,9 +201,10 @@ class Connection:
             self.reader = Reader(
                 session.codec,
                 self.transport,
-                session.pack_bytes_limit,
                 self._feeder.wake,
                 pattern_set(session.patterns),
+                pack_bytes_limit=session.pack_bytes_limit,
+                pack_nodes_limit=session.pack_nodes_limit,
             )
             room.readers.go_live(self.reader)
             self.hub.count_welcome(self)

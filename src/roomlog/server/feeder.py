@@ -140,6 +140,12 @@ class Feeder:
         """Most bytes of one page."""
         return scan_bytes(min(PAGE_BYTES, reader.pack_bytes_limit), reader.patterns)
 
+    def page_nodes(self, reader: Reader) -> int:
+        """Most nodes of one page of the log."""
+        if self._after is not None:
+            return self._after.page_nodes
+        return min(DEFAULT_PAGE_NODES, reader.pack_nodes_limit)
+
     async def drained(self) -> None:
         """Wait until the socket has taken most of what was written. Raises ConnectionError."""
         await self._writer.drain()
@@ -225,7 +231,7 @@ class Feeder:
         if self.is_stopped or (not is_bulk and self._feed_from_memory(room, reader)):
             return
         position, patterns = reader.position, reader.patterns
-        max_nodes = DEFAULT_PAGE_NODES if after is None else after.page_nodes
+        max_nodes = self.page_nodes(reader)
         max_bytes = self.page_bytes(reader)
         store_reader = self.connection.hub.store_reader
         head_seq = room.head_seq
@@ -267,7 +273,7 @@ class Feeder:
             return False
         if recent:
             hasher = NodeHasher(room.lineage)
-            most_nodes = self._after.page_nodes if self._after else DEFAULT_PAGE_NODES
+            most_nodes = self.page_nodes(reader)
             most_bytes = reader.pack_bytes_limit
             pages = join_pages(recent, hasher, max_nodes=most_nodes, max_bytes=most_bytes)
             if reader.patterns is not None:

@@ -37,6 +37,7 @@ class Reader:
         "is_live",
         "outlet",
         "pack_bytes_limit",
+        "pack_nodes_limit",
         "patterns",
         "position",
         "written_bytes",
@@ -46,13 +47,16 @@ class Reader:
         self,
         codec: Codec,
         outlet: asyncio.Transport | Outlet,
-        pack_bytes_limit: int,
         fall_behind: Callable[[], None],
         patterns: PatternSet | None = None,
+        *,
+        pack_bytes_limit: int,
+        pack_nodes_limit: int,
     ) -> None:
         self.codec = codec
         self.outlet = outlet
         self.pack_bytes_limit = pack_bytes_limit
+        self.pack_nodes_limit = pack_nodes_limit
         self.patterns = patterns
         self.fall_behind = fall_behind
         self.position = 0
@@ -124,6 +128,7 @@ class Readers:
                 behind += [reader for reader in live if reader is not only_author]
                 continue
             longest = max(len(page.nodes) for page in wanted)
+            most_nodes = max(page.to_seq - page.from_seq + 1 for page in wanted)
             frames = pack_frames(codec, self._lineage, wanted)
             size = len(frames)
             for reader in live:
@@ -132,7 +137,11 @@ class Readers:
                 outlet = reader.outlet
                 if outlet.is_closing():
                     continue
-                if outlet.get_write_buffer_size() > most or reader.pack_bytes_limit < longest:
+                if (
+                    outlet.get_write_buffer_size() > most
+                    or reader.pack_bytes_limit < longest
+                    or reader.pack_nodes_limit < most_nodes
+                ):
                     behind.append(reader)
                 else:
                     outlet.write(frames)
