@@ -153,6 +153,37 @@ async def test_a_wish_that_was_made_offline_is_met_when_the_server_is_back(
         assert str(bob.text("notes")) == "note 0 note 1 note 2 "
 
 
+async def test_a_change_that_was_interrupted_keeps_nobody_from_opening_with_other_patterns(
+    tmp_path: Path,
+) -> None:
+    port = free_port()
+    store = tmp_path / "bob.sqlite3"
+    config = server_config(port, store=str(tmp_path / "server"))
+    async with Service(config) as service, opened(service) as ada:
+        for number in range(3):
+            await write(ada, number)
+        await ada.synced(LIMIT_S)
+        async with opened(service, BOB, store=store, subscribe=["votes"]) as bob:
+            await same_for(["votes"], ada, bob)
+    url = f"ws://127.0.0.1:{port}"
+    for wanted in (None, ["votes"], ["users/**"]):
+        async with roomlog.connect(
+            url, room="demo", identity=BOB, store=store, subscribe=wanted, close_timeout_s=0
+        ) as bob:
+            if wanted is None:
+                with pytest.raises(TimeoutError):
+                    await bob.subscribe(["notes"], timeout_s=0.05)
+            assert bob.patterns == ("notes",)
+    async with (
+        Service(config) as service,
+        opened(service) as ada,
+        opened(service, BOB, store=store, subscribe=["users/**"]) as bob,
+    ):
+        await bob.until(lambda _: bob.patterns == ("users/**",), LIMIT_S)
+        await bob.subscribe(["users/**"], LIMIT_S)
+        await same_for(["users/**"], ada, bob)
+
+
 async def test_against_a_server_without_subscriptions_all_comes_and_the_state_is_the_same(
     service: Service,
 ) -> None:

@@ -87,6 +87,7 @@ class Document(DocumentReading):
         self._backoff = backoff
         self._clock_ms = clock_ms
         self._task: asyncio.Task[None] | None = None
+        self._subscribing: asyncio.Task[None] | None = None
         self._is_flush_scheduled = False
         self._subscription_lock = asyncio.Lock()
         self._transaction_lock = asyncio.Lock()
@@ -112,8 +113,13 @@ class Document(DocumentReading):
             self._rejections = Rejections(stored.rejections)
             server_key = server_key or stored.server_keys.get(self._address.origin)
         wanted = self._options.patterns
-        if wanted is not None and wanted != self._engine.patterns:
+        if wanted == self._engine.patterns:
+            wanted = None
+        # Only the change that was interrupted mends what it left behind: it is finished first.
+        is_busy = self._engine.replica.awaits_bodies or self._engine.older is not None
+        if wanted is not None and not is_busy:
             await self._open_with(wanted)
+            wanted = None
         self._connection = Connection(
             self._engine,
             self._store,
@@ -128,7 +134,13 @@ class Document(DocumentReading):
         self._is_open = True
         self._task = asyncio.create_task(self._connection.run(), name=f"roomlog {self._room_id}")
         self._task.add_done_callback(lambda _: self._on_progress())
+        if wanted is not None:
+            self._subscribing = asyncio.create_task(self._subscribe_in_time(wanted))
         return self
+
+    async def _subscribe_in_time(self, patterns: tuple[str, ...]) -> None:
+        with contextlib.suppress(RoomlogError):
+            await self.subscribe(patterns)
 
     async def _open_with(self, patterns: tuple[str, ...]) -> None:
         """Want other keys than the store was filled with."""
@@ -172,8 +184,10 @@ class Document(DocumentReading):
                     await self._progress.wait()
         self._is_open = False
         self._is_closed = True
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [self._task] if self._subscribing is None else [self._task, self._subscribing]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._connection.history.close()
         self._connection.standing.phase = Phase.CLOSED
         try:
