@@ -144,6 +144,7 @@ async def history(seed: int, tmp_path: Path) -> None:
             await everyone_has_everything(clients, server.url)
     except BaseException as error:
         error.add_note(f"seed {seed}: {json.dumps(''.join(trail))}")
+        error.add_note(f"{[(each.name, each.doc.status) for each in clients]}")
         raise
     finally:
         await asyncio.to_thread(server.stop)
