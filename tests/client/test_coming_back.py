@@ -8,7 +8,7 @@ from yarl import URL
 
 import roomlog
 from roomlog import errors
-from roomlog.client.backoff import FIRST_S, Backoff
+from roomlog.client.backoff import FIRST_S, LONGEST_AFTER_NEWS_S, Backoff
 from roomlog.client.session_ended import ended_by_fault, ended_by_server
 from roomlog.client.status import Phase
 from roomlog.client.websocket import WebSocketClosed, busy_hint_ms
@@ -17,7 +17,7 @@ from roomlog.protocol.client_events import Acknowledged, ErrorReceived, Fault, S
 from roomlog.protocol.close_codes import Reaction
 from roomlog.protocol.codec import encode
 from roomlog.protocol.messages import Drain, Notice
-from tests.client.conftest import ADA
+from tests.client.conftest import ADA, BOB
 from tests.client.model_server import ModelServer
 from tests.client.model_socket import ModelSocket
 from tests.client.test_document import LIMIT_S
@@ -41,6 +41,24 @@ async def test_t36_only_what_becomes_durable_makes_the_next_wait_short_again() -
             doc.map("m")["k"] = 1
             await doc.synced(LIMIT_S)
             assert backoff.bound_s() == FIRST_S
+
+
+async def test_a_reader_whose_line_breaks_all_the_time_comes_back_within_a_second_for_news() -> (
+    None
+):
+    async with ModelSocket(ModelServer()) as served:
+        doc = roomlog.connect(served.url, room="demo", identity=ADA)
+        backoff = doc._backoff
+        async with doc, roomlog.connect(served.url, room="demo", identity=BOB) as writer:
+            await doc.synced(LIMIT_S)
+            assert failed_often(backoff) == 32 * FIRST_S
+            writer.map("m")["k"] = 1
+            await writer.synced(LIMIT_S)
+            await doc.wait_for(writer.frontier, LIMIT_S)
+            assert backoff.bound_s() == LONGEST_AFTER_NEWS_S
+            assert failed_often(backoff) > LONGEST_AFTER_NEWS_S
+            await doc.synced(LIMIT_S)
+            assert backoff.bound_s() > LONGEST_AFTER_NEWS_S
 
 
 async def test_t36_an_ack_of_what_was_durable_before_the_session_is_no_progress() -> None:

@@ -9,6 +9,8 @@ FIRST_S: Final = 0.25
 LONGEST_S: Final = 30.0
 LONGEST_HINT_S: Final = 300.0
 """A server that asks for more is asked again all the same: no hint sends anybody away for good."""
+LONGEST_AFTER_NEWS_S: Final = 1.0
+"""A line that breaks all the time and brings something each time is not left alone for longer."""
 SETTLED_AFTER_S: Final = 1.0
 """A connection that lasted this long was a good one: the next wait is short again."""
 
@@ -52,6 +54,14 @@ class Backoff:
     def progressed(self) -> None:
         """Something new became durable: worth coming back for, however short it was."""
         self._failures = 0
+
+    def learned(self) -> None:
+        """Nodes came in that were not here: the next wait stays below `LONGEST_AFTER_NEWS_S`.
+
+        It does not become short: whoever made a herd of clients lose its server fed all of them.
+        """
+        while self._failures and self.bound_s() > LONGEST_AFTER_NEWS_S:
+            self._failures -= 1
 
     def lasted(self, seconds: float) -> None:
         """Take note of how long a connection held."""

@@ -174,7 +174,10 @@ class SessionEvents:
 
     def _on_received(self, received: Received) -> None:
         verify = received.is_live or self._verify_all
+        held = len(self._engine.replica)
         self._engine.received(received, self._session.cursor, self._clock_ms(), verify=verify)
+        if len(self._engine.replica) > held:
+            self._backoff.learned()
         self._standing.has_read(len(received.nodes))
         self._history.carry_on()
 
