@@ -50,9 +50,8 @@ def messages_page() -> str:
     parts = [
         "# Messages",
         "Bytes are binary in MessagePack, and base64 with padding (RFC 4648, section 4) in JSON; "
-        "so are bytes within `detail`. Lengths of texts count characters. Unknown fields are ignored. "
-        "A field that is not required "
-        "may be left out.",
+        "so are bytes within `detail`. Lengths of texts count characters. Unknown fields are "
+        "ignored. A field that is not required may be left out.",
     ]
     for title, group in (
         ("From client to server", CLIENT_MESSAGES),
