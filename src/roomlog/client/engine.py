@@ -66,7 +66,9 @@ class Engine(PartialRoom):
         self.cursor: Cursor | None = None
         self.log = ServerLog(LogPlaces())
         self.checkpoint: SignedCheckpoint | None = None
-        """The server's newest word on how far its log had come."""
+        """The server's word on how far its log had come: the newest that says no less than one
+        before it, as a server that lost history says less."""
+        self._newest_checkpoint: SignedCheckpoint | None = None
         self.paused_until_ms = 0
         """Nothing is pushed before this time: the server asked for it."""
         self.put_off_class = ""
@@ -193,8 +195,32 @@ class Engine(PartialRoom):
 
     def checkpoint_received(self, checkpoint: SignedCheckpoint) -> None:
         """The server said how far its log has come."""
-        self.checkpoint = checkpoint
-        self._writes.append(CheckpointKept(checkpoint))
+        self._newest_checkpoint = checkpoint
+        self._weigh_checkpoint()
+
+    def _weigh_checkpoint(self) -> None:
+        """Keep the newest, unless the one that is kept proves a loss that is not made good yet.
+
+        The server may be put back again before it was given what it lost: then it has forgotten
+        that it asked, and only the older word makes it ask again.
+        """
+        newest, log = self._newest_checkpoint, self.log
+        if newest is None:
+            return
+        is_made_good = not log.catch_up and not len(log.push_back) and not len(self.pending)
+        if self.checkpoint is None or is_made_good or self._says_no_less(newest, self.checkpoint):
+            self.checkpoint, self._newest_checkpoint = newest, None
+            self._writes.append(CheckpointKept(newest))
+
+    def _says_no_less(self, newest: SignedCheckpoint, kept: SignedCheckpoint) -> bool:
+        if newest.lineage != kept.lineage:
+            return True
+        graph = self.replica.graph
+        heads = sorted({graph.index_of(node_id) for node_id in newest.frontier})
+        if heads and heads[0] < 0:
+            return False
+        known = [lv for lv in map(graph.index_of, kept.frontier) if lv >= 0]
+        return all(graph.contains(heads, lv) for lv in known)
 
     def caught_up(self) -> None:
         """The session is live: all of the server's log is here, what else is here it lacks.
@@ -206,8 +232,11 @@ class Engine(PartialRoom):
             return
         lost = self.log.caught_up(self.replica)
         identity = self.replica.identity
-        if identity is None:
-            return
+        if identity is not None:
+            self._give_back(lost, identity)
+        self._weigh_checkpoint()
+
+    def _give_back(self, lost: Sequence[Node], identity: Signer) -> None:
         lost_once = [node for node in lost if node.id not in self.pending]
         own = [node for node in lost_once if node.author == identity.public_key]
         if own:
@@ -230,6 +259,7 @@ class Engine(PartialRoom):
 
     def disconnected(self) -> None:
         """The session is over: whatever has no acknowledgment is to be sent again."""
+        self._newest_checkpoint = None
         self.log.ended()
         if self.older is not None:
             self.older.drop_page()
