@@ -71,6 +71,8 @@ class Engine(PartialRoom):
         self._newest_checkpoint: SignedCheckpoint | None = None
         self.paused_until_ms = 0
         """Nothing is pushed before this time: the server asked for it."""
+        self._awaited_parents: set[bytes] = set()
+        """Nodes of others that the server lacks, and own ones stand on."""
         self.put_off_class = ""
         """The reject class with which the server last put something off that is still pending."""
 
@@ -260,6 +262,7 @@ class Engine(PartialRoom):
     def disconnected(self) -> None:
         """The session is over: whatever has no acknowledgment is to be sent again."""
         self._newest_checkpoint = None
+        self._awaited_parents.clear()
         self.log.ended()
         if self.older is not None:
             self.older.drop_page()
@@ -299,9 +302,23 @@ class Engine(PartialRoom):
             self._distrust_log()
             raise _fault_of(result)
         self.log.received(received)
+        if self._awaited_parents:
+            self._parents_came(received.nodes)
         self._admit(
             {node.id: received.from_seq + at for at, node in enumerate(received.nodes)}, cursor
         )
+
+    def _parents_came(self, nodes: Sequence[Node]) -> None:
+        """The server has nodes of others: what stands on them need not wait any longer.
+
+        Several who take turns in giving back what a server lost would else wait for each other at
+        every turn, longer each time.
+        """
+        came = self._awaited_parents.intersection([node.id for node in nodes])
+        if came:
+            self._awaited_parents -= came
+            self.paused_until_ms = 0
+            self.log.push_back.paused_until_ms = 0
 
     def _distrust_log(self) -> None:
         """Something about this log is wrong: the next session compares frontiers instead."""
@@ -341,6 +358,9 @@ class Engine(PartialRoom):
         final_nodes: list[RefusedNode] = []
         put_off: list[bytes] = []
         for node in refused.nodes:
+            if node.reject_class == RejectClass.PARENT_MISSING.wire and node.id in self.replica:
+                parents = self.replica.node(node.id).parents
+                self._awaited_parents.update(each for each in parents if each not in self.pending)
             pending = self.pending.get(node.id)
             if pending is None:
                 # Rewritten since it was sent, or somebody else's.
