@@ -110,15 +110,20 @@ async def everything_is_there(
             assert durable[mode] <= set(doc.map("w")), mode
         late = await stack.enter_async_context(roomlog.connect(url, room="demo"))
         everybody = [*docs.values(), late]
-        async with asyncio.timeout(LIMIT_S):
-            await docs["partial"].subscribe([])
-            while True:
-                for doc in everybody:
-                    await doc.synced()
-                hashes = {doc.state_hash() for doc in everybody}
-                if len(hashes) == 1 and next(iter(hashes)).complete:
-                    break
-                await asyncio.sleep(0.05)
+        try:
+            async with asyncio.timeout(LIMIT_S):
+                await docs["partial"].subscribe([])
+                while True:
+                    for doc in everybody:
+                        await doc.synced()
+                    hashes = {doc.state_hash() for doc in everybody}
+                    if len(hashes) == 1 and next(iter(hashes)).complete:
+                        break
+                    await asyncio.sleep(0.05)
+        except TimeoutError as error:
+            error.add_note(f"{[doc.status for doc in everybody]}")
+            error.add_note(f"{[(doc.state_hash(), len(doc.replica)) for doc in everybody]}")
+            raise
         assert set().union(*durable.values()) <= set(late.map("w"))
         for doc in everybody:
             assert not doc.pending
