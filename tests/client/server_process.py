@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -21,11 +24,23 @@ sys.exit(run(load_config(flags, {}, None), lambda service: print("ready", flush=
 """
 
 
+FIRST_PORT = 20_000
+PORTS_A_WORKER = 1_000
+_NUMBERS = itertools.count()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port for a server that is started later: from a range of this test worker's own.
+
+    Below the ports that the system gives away by itself, which somebody may get in between.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    for number in _NUMBERS:
+        port = FIRST_PORT + worker * PORTS_A_WORKER + number % PORTS_A_WORKER
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class ServerProcess:

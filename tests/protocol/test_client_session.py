@@ -406,7 +406,7 @@ def test_an_ack_that_runs_ahead_of_the_relay_waits_for_it() -> None:
 
 
 def test_duplicates_and_refusals_of_one_pack_are_told_apart() -> None:
-    nodes = chain(5)
+    nodes = chain(6)
     wire = Wire()
     wire.open()
     wire.session.push(nodes)
@@ -422,6 +422,7 @@ def test_duplicates_and_refusals_of_one_pack_are_told_apart() -> None:
                     detail={"ops": [0], "message": "no"},
                 ),
                 RejectedNode(id=nodes[4].id, reject_class="from_the_future", root=nodes[3].id),
+                RejectedNode(id=nodes[5].id, reject_class="from_the_future", kind="retry"),
             ],
         )
     )  # fmt: skip
@@ -431,6 +432,7 @@ def test_duplicates_and_refusals_of_one_pack_are_told_apart() -> None:
     assert [(each.kind, each.message) for each in refused.nodes] == [
         (RejectKind.REBASE, "no"),
         (RejectKind.FINAL, ""),
+        (RejectKind.RETRY, ""),
     ]
     assert refused.nodes[1].root == nodes[3].id
     assert wire.session.cursor == cursor_at(nodes, 3)

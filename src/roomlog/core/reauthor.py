@@ -325,10 +325,8 @@ class _Reauthoring:
         for node_id in version.frontier:
             new = self._result.mapping.get(node_id, node_id)
             frontier.update(self._in_place[node_id] if new is None else [new])
-        ids = tuple(sorted(frontier))
-        if ids == version.frontier:
-            return None
-        return MapSet(operation.key, value_of_version(version._replace(frontier=ids)))
+        rewritten = version._replace(frontier=tuple(sorted(frontier)))
+        return MapSet(operation.key, value_of_version(rewritten))
 
     def _gone(self, node: Node, index: int, operation: Operation) -> None:
         self._result.dropped.append((node.id, index))

@@ -93,7 +93,7 @@ def _refused_node(node: RejectedNode) -> RefusedNode:
     return RefusedNode(
         id=node.id,
         reject_class=node.reject_class,
-        kind=kind_of(node.reject_class),
+        kind=kind_of(node.reject_class, node.kind),
         message=message if isinstance(message, str) else "",
         detail=node.detail,
         root=node.root,

@@ -123,6 +123,7 @@ def admit(
             refused = RejectedNode(
                 id=node_id,
                 reject_class=descendant.reject_class.wire,
+                kind=descendant.reject_class.kind.value,
                 detail={"root_class": descendant.root_class.wire},
                 root=descendant.root,
             )
@@ -130,7 +131,10 @@ def admit(
             refusals.remember(node_id, descendant.root, descendant.root_class)
         except Reject as reject:
             refused = RejectedNode(
-                id=node_id, reject_class=reject.reject_class.wire, detail=reject.detail
+                id=node_id,
+                reject_class=reject.reject_class.wire,
+                kind=reject.reject_class.kind.value,
+                detail=reject.detail,
             )
             verdict.rejected.append(refused)
             if reject.reject_class is not RejectClass.PARENT_MISSING:

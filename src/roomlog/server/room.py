@@ -323,7 +323,12 @@ class Room:
         for node in verdict.accepted:
             detail: dict[str, object] = {"retry_after_ms": RETRY_AFTER_MS, "reason": reason}
             verdict.rejected.append(
-                RejectedNode(id=node.id, reject_class=reject_class.wire, detail=detail)
+                RejectedNode(
+                    id=node.id,
+                    reject_class=reject_class.wire,
+                    kind=reject_class.kind.value,
+                    detail=detail,
+                )
             )
             refusals.remember(node.id, node.id, reject_class)
         verdict.accepted = []

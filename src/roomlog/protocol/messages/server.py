@@ -116,6 +116,8 @@ class RejectedNode(msgspec.Struct, kw_only=True, omit_defaults=True):
     """`root_class`, `retry_after_ms` and `ops` as `sync.md` has them; the rest is for people."""
     root: NodeId | None = None
     """With `ancestor_refused`: the node whose refusal caused this one."""
+    kind: str = ""
+    """The kind of the class: what to do if the class is not known."""
 
 
 class PackAck(Message, tag="pack-ack"):

@@ -53,10 +53,10 @@ class ItemOrder:
             if chunk[-1].position < position:
                 index += len(chunk)
                 continue
-            for item in chunk:
-                if item.position >= position:
-                    return index
-                index += 1
+            offset = 0
+            while chunk[offset].position < position:
+                offset += 1
+            return index + offset
         return index
 
     def load(self, items: list[ListItem]) -> None:
