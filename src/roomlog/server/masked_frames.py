@@ -17,6 +17,7 @@ _LENGTH_16: Final = 126
 _LENGTH_64: Final = 127
 _MASK_BYTES: Final = 4
 _HEAD_BYTES: Final = 2
+_LONGEST_HEAD_BYTES: Final = 10
 
 
 class FrameParser(Protocol):
@@ -64,7 +65,27 @@ class MaskGuard:
         """How many of `data` belong to masked frames; notes a fault."""
         position = min(self._left, len(data))
         self._left -= position
-        while position < len(data):
+        end = len(data)
+        while position < end:
+            if not self._head and end - position >= _LONGEST_HEAD_BYTES:
+                # Nearly always: the whole head is here.
+                second = data[position + 1]
+                if second < _MASKED:
+                    self._is_failed = True
+                    return position
+                length = second & _LENGTH
+                if length < _LENGTH_16:
+                    position += _HEAD_BYTES + _MASK_BYTES + length
+                elif length == _LENGTH_16:
+                    length = data[position + 2] << 8 | data[position + 3]
+                    position += _HEAD_BYTES + 2 + _MASK_BYTES + length
+                else:
+                    length = int.from_bytes(data[position + 2 : position + 10])
+                    position += _HEAD_BYTES + 8 + _MASK_BYTES + length
+                if position > end:
+                    self._left = position - end
+                    position = end
+                continue
             known = len(self._head)
             head = self._head + data[position : position + _HEAD_BYTES + 8 - known]
             size = _head_bytes(head)

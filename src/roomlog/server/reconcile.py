@@ -68,6 +68,8 @@ class RoomWindows:
 
     def most_of_others(self, submitter: bytes, now_ms: int) -> int:
         """How many nodes of others this key may have taken; 0 outside a window."""
+        if not self._all:
+            return 0
         most = 0
         for window, account in zip(self._all, self._accounts, strict=True):
             if window.closes_ms > now_ms:

@@ -102,6 +102,7 @@ class Room:
         self._checking = 0
         self._is_recovering = False
         self._is_ambiguous = False
+        self._admitted_nodes = 0
         self._relay = Relay(stored.lineage, self.readers, limits, metrics, monotonic)
         self._merger = MergeSubmitter(signer.public_key)
         self._checkpoint: tuple[bytes, int, bytes | None] | None = None
@@ -389,7 +390,7 @@ class Room:
         now = self._monotonic()
         page = Page(append.from_seq, to_seq, append.pack)
         self._relay.add(page, submission.submitter.reader, submission.received)
-        self._metrics.nodes_admitted_total.inc(append.count)
+        self._admitted_nodes += append.count
         if append.reinstated:
             of_others = submission.verdict.of_others
             self.windows.count_others(append.submitter, of_others, append.admitted_ms)
@@ -442,6 +443,8 @@ class Room:
 
     def publish(self) -> float:
         """Relay what was committed, or let it gather; seconds until `publish_now`, 0 for never."""
+        self._metrics.nodes_admitted_total.inc(self._admitted_nodes)
+        self._admitted_nodes = 0
         wait_s = self._relay.publish(is_more_coming=bool(self._in_flight))
         self.last_used = self._monotonic()
         return wait_s
