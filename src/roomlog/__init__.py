@@ -7,7 +7,7 @@ such as the server or a `Replica`, does not load the rest.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from roomlog.client import errors
