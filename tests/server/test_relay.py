@@ -65,7 +65,10 @@ def place() -> tuple[Relay, Outlet, list[float]]:
     outlet = Outlet(clock)
     readers = Readers(LINEAGE, 1 << 20)
     relay = Relay(LINEAGE, readers, DEFAULT_LIMITS, Metrics(), lambda: clock[0])
-    readers.go_live(Reader(Codec.MSGPACK, outlet, 1 << 20, lambda: None))
+    reader = Reader(
+        Codec.MSGPACK, outlet, lambda: None, pack_bytes_limit=1 << 20, pack_nodes_limit=4096
+    )
+    readers.go_live(reader)
     return relay, outlet, clock
 
 
