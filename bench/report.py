@@ -22,6 +22,7 @@ ORDER = (
     "snapshot_join",
     "loop_lag",
     "differences",
+    "scenarios",
 )
 
 
@@ -77,6 +78,13 @@ def figures_table(samples: dict[str, list[dict[str, float]]]) -> list[str]:
     return lines
 
 
+def plain_table(table: dict[str, Any]) -> list[str]:
+    """A table as it is."""
+    header = table["header"]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    return lines + ["| " + " | ".join(row) + " |" for row in table["rows"]]
+
+
 def page(results: list[dict[str, Any]]) -> str:
     """The whole page. Every figure in it comes from `results`."""
     lines = [
@@ -99,8 +107,10 @@ def page(results: list[dict[str, Any]]) -> str:
             f"`python -m bench.{result['bench']}`, {result['rounds']} rounds on "
             f"{', '.join(result['machine'].values())}: median (least to greatest)",
             "",
-            *figures_table(result["samples"]),
+            *(figures_table(result["samples"]) if result["samples"] else ()),
         ]
+        for table in result.get("tables", ()):
+            lines += [f"### {table['title']}", "", table["text"], "", *plain_table(table), ""]
         if result["facts"]:
             lines += ["", *(f"- {name}: {value}" for name, value in result["facts"].items())]
     return "\n".join(lines) + "\n"
