@@ -26,6 +26,8 @@ class WebSocketClient(asyncio.Protocol):
         self._is_open = False
         self.transport: asyncio.Transport
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # Whoever does not wait for the end need not hear of it either.
+        self.closed.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
     def opened(self) -> None:
         """The upgrade succeeded."""
