@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -348,3 +348,23 @@ def test_tasks_are_bounded_and_those_queued_are_done_before_closing(setups: list
     assert sum(each.result(0) for each in queued) == QUEUED_TASKS
     with pytest.raises(StoreUnavailable):
         setup.committer.run(lambda: 1)
+
+
+def test_who_says_when_they_are_through_wakes_the_writer_once_for_all_they_submitted() -> None:
+    store = MemoryStore(os.urandom(16), 1)
+    chain = Chain(create_room(store))
+    through: list[Callable[[], None]] = []
+    batches: list[Outcomes] = []
+    committer = Committer(store, batches.append, clock=time.monotonic, soon=through.append)
+    while not committer._is_waiting:
+        time.sleep(0.001)
+    for _ in range(5):
+        committer.submit(chain.append())
+    assert len(through) == 1
+    assert not batches
+    through[0]()
+    committer.flush()
+    assert [len(batch) for batch in batches] == [5]
+    committer.submit(chain.append())
+    committer.close()
+    assert len(batches) == 2, "closing asks nobody whether they are through"

@@ -86,7 +86,9 @@ class Hub:
         self._all_closed = asyncio.Event()
         self._all_closed.set()
         self.door = Door(config, metrics, monotonic=self.monotonic, hint_ms=self.retry_after_ms)
-        self.committer = Committer(store, self._on_outcomes, clock=time.perf_counter)
+        self.committer = Committer(
+            store, self._on_outcomes, clock=time.perf_counter, soon=loop.call_soon
+        )
         self._signature_turns: SignatureTurns[Submitter] = SignatureTurns(self.report)
         self.store_reader = StoreReader(store, metrics, self.monotonic)
         self.reconciler = Reconciler(

@@ -70,7 +70,8 @@ class Committer:
 
     `on_outcomes` is called in that thread, once per batch, with every append of the batch in the
     order of submission; it must hand over quickly and never raise. `clock` gives seconds
-    (`time.monotonic`) and only measures.
+    (`time.monotonic`) and only measures. `soon`, if given, calls a function in the thread of those
+    who submit once they have submitted what they have: the writer is woken once for all of it.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Committer:
         on_outcomes: Callable[[Outcomes], None],
         *,
         clock: Callable[[], float],
+        soon: Callable[[Callable[[], None]], object] | None = None,
         max_queued_appends: int = DEFAULT_QUEUED_APPENDS,
         max_queued_bytes: int = DEFAULT_QUEUED_BYTES,
         max_batch_appends: int = DEFAULT_BATCH_APPENDS,
@@ -88,6 +90,8 @@ class Committer:
         self._store = store
         self._on_outcomes = on_outcomes
         self._clock = clock
+        self._soon = soon
+        self._is_wake_due = False
         self._max_queued_appends = max_queued_appends
         self._max_queued_bytes = max_queued_bytes
         self._max_batch_appends = max_batch_appends
@@ -136,8 +140,18 @@ class Committer:
             self._queued_bytes += size_bytes
             self._appends_submitted += 1
             self._submitted += 1
-            if self._is_waiting:
+            if not self._is_waiting:
+                return
+            if self._soon is None:
                 self._changed.notify_all()
+            elif not self._is_wake_due:
+                self._is_wake_due = True
+                self._soon(self._wake)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._is_wake_due = False
+            self._changed.notify_all()
 
     def create_room(self, room: NewRoom) -> Future[StoredRoom]:
         """Create a room durably; the future gives it, or `RoomExists`, `StoreUnavailable`.
