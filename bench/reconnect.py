@@ -40,6 +40,7 @@ class Returning(RoomlogReader):
         head = log.ids[-1]
         hello.cursor = self._messages.Cursor(epoch=log.epoch, seq=len(log.ids), id=head)
         hello.frontier = [head]
+        hello.caps = {"cursor_resume": True}
         return hello
 
     def received(self, data: bytes, start: int, end: int) -> None:
