@@ -169,3 +169,17 @@ async def test_t44_a_drain_waits_for_packs_whose_signatures_are_being_checked(
     assert (await writer.receive_type("pack-ack"))["to_seq"] == 3_000
     assert (await writer.closed()).code == 1012
     assert await stopping
+
+
+async def test_the_packs_of_an_owner_who_is_gone_are_dropped_and_counted() -> None:
+    turns: SignatureTurns[str] = SignatureTurns(lambda fault: None)
+    checked: list[str] = []
+    nothing = CheckedSignatures([])
+    for owner in ("gone", "gone", "here"):
+        turns.add(owner, nothing, lambda _: False, lambda who=owner: checked.append(who))
+    assert turns.forget("gone") == 2
+    assert turns.forget("nobody") == 0
+    assert not turns.has("gone")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert checked == ["here"]

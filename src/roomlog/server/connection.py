@@ -383,6 +383,7 @@ class Connection:
         if room is not None:
             self.room = None
             room.sessions.discard(self)
+            room.abandon(self)
             room.last_used = self.hub.monotonic()
             if self.reader is not None:
                 room.readers.leave(self.reader, 0)

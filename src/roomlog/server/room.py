@@ -221,6 +221,10 @@ class Room:
     def _is_here(self, node_id: bytes) -> bool:
         return self.graph.index_of(node_id) >= 0 or node_id in self._pending
 
+    def abandon(self, submitter: Submitter) -> None:
+        """`submitter` is gone: what of it was not checked yet is not worth the time of others."""
+        self._checking -= self._signature_turns.forget(submitter)
+
     def _checked(self, submission: Submission) -> None:
         self._checking -= 1
         if self._is_ambiguous:

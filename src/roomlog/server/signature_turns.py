@@ -108,6 +108,10 @@ class SignatureTurns(Generic[Owner]):
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
+    def forget(self, owner: Owner) -> int:
+        """Drop the packs of an owner who is gone: how many there were. Nobody was promised them."""
+        return len(self._lanes.pop(owner, ()))
+
     def close(self) -> None:
         """Give up what waits."""
         self._lanes.clear()
