@@ -76,6 +76,8 @@ lock: $(LOCK_VENV)/.stamp ## resolve the locked requirements anew (LOCK_ARGS=--u
 		--output-file requirements/build.lock pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make lock' $(PIP_COMPILE) --extra dev --constraint requirements/runtime.lock \
 		--constraint requirements/build.lock --output-file requirements/dev.lock pyproject.toml
+	CUSTOM_COMPILE_COMMAND='make lock' $(PIP_COMPILE) --extra fuzz --constraint requirements/dev.lock \
+		--output-file requirements/fuzz.lock pyproject.toml
 	CUSTOM_COMPILE_COMMAND='make lock' $(PIP_COMPILE) --constraint requirements/dev.lock \
 		--output-file bench/peers.lock bench/peers.in
 
@@ -96,9 +98,11 @@ $(RUNTIME_STAMP): requirements/runtime.lock requirements/build.lock | $(VENV)/bi
 	@$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(DEVELOPMENT_STAMP): requirements/dev.lock | $(RUNTIME_STAMP)
+$(DEVELOPMENT_STAMP): requirements/dev.lock requirements/fuzz.lock | $(RUNTIME_STAMP)
 	@echo 'Installing what the tests need (once) ...'
 	@$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	@$(BIN)/python $(PIP_INSTALL) --require-hashes --only-binary :all: -r requirements/fuzz.lock \
+		|| echo 'The fuzzer has no build for this machine: make fuzz and its tests are left out.'
 	@touch $@
 
 $(COMPILED_VENV)/bin/python:
