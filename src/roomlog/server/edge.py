@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, final
+from typing import Final, Protocol, final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.http_websocket import WebSocketError
 
 from roomlog.protocol.codec import CODEC_BY_SUBPROTOCOL, Codec
@@ -61,43 +61,58 @@ class Edge:
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER_BYTES)
         session = self._hub.new_session(room_id, codec)
         connection = Connection(self._hub, session, transport, writer, request.remote or "unknown")
-        self._hub.admit_connection(connection)
-        try:
-            await self._receive(socket, connection)
-        except Exception as error:
-            connection.fail(error)
-        finally:
-            self._hub.forget(connection)
-            # What was written still leaves; a socket that does not take it is cut.
-            transport.close()
-            asyncio.get_running_loop().call_later(CLOSE_WAIT_SECONDS, transport.abort)
+        await drive(connection, socket)
         return socket
 
-    async def _receive(self, socket: web.WebSocketResponse, connection: Connection) -> None:
-        turn = 0
-        while True:
-            message = await socket.receive()
-            kind = message.type
-            if kind is WSMsgType.BINARY:
-                connection.receive(message.data, is_text=False)
-            elif kind is WSMsgType.TEXT:
-                connection.receive(message.data.encode(), is_text=True)
-            elif kind is WSMsgType.PING:
-                connection.receive_ping(message.data)
-            elif kind is WSMsgType.PONG:
-                connection.receive_pong()
-            elif kind is WSMsgType.CLOSE:
-                connection.receive_close(message.data or None)
-                return
-            else:
-                fault = message.data
-                is_frame = isinstance(fault, WebSocketError)
-                connection.socket_failed(fault.code if is_frame else socket.close_code or 1006)
-                return
-            turn += 1
-            if turn == FRAMES_PER_TURN:
-                turn = 0
-                await asyncio.sleep(0)
+
+class Frames(Protocol):
+    """What of a WebSocket driving a connection needs."""
+
+    @property
+    def close_code(self) -> int | None: ...
+    async def receive(self) -> WSMessage: ...
+
+
+async def drive(connection: Connection, socket: Frames) -> None:
+    """A connection's life, from the challenge to the end of its socket."""
+    hub, transport = connection.hub, connection.transport
+    hub.admit_connection(connection)
+    try:
+        await _receive(socket, connection)
+    except Exception as error:
+        connection.fail(error)
+    finally:
+        hub.forget(connection)
+        # What was written still leaves; a socket that does not take it is cut.
+        transport.close()
+        asyncio.get_running_loop().call_later(CLOSE_WAIT_SECONDS, transport.abort)
+
+
+async def _receive(socket: Frames, connection: Connection) -> None:
+    turn = 0
+    while True:
+        message = await socket.receive()
+        kind = message.type
+        if kind is WSMsgType.BINARY:
+            connection.receive(message.data, is_text=False)
+        elif kind is WSMsgType.TEXT:
+            connection.receive(message.data.encode(), is_text=True)
+        elif kind is WSMsgType.PING:
+            connection.receive_ping(message.data)
+        elif kind is WSMsgType.PONG:
+            connection.receive_pong()
+        elif kind is WSMsgType.CLOSE:
+            connection.receive_close(message.data or None)
+            return
+        else:
+            fault = message.data
+            is_frame = isinstance(fault, WebSocketError)
+            connection.socket_failed(fault.code if is_frame else socket.close_code or 1006)
+            return
+        turn += 1
+        if turn == FRAMES_PER_TURN:
+            turn = 0
+            await asyncio.sleep(0)
 
 
 def offered_codec(headers: list[str]) -> Codec | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
+import base64
 from collections import deque
 from collections.abc import Iterator
 from typing import Final, final
@@ -22,6 +21,7 @@ from roomlog.protocol.server_session import ServerSession
 from roomlog.server.config import ServerConfig
 from roomlog.server.connection import Connection
 from roomlog.server.door import Door
+from roomlog.server.host import Host
 from roomlog.server.logging import Log
 from roomlog.server.metrics import Metrics
 from roomlog.server.reconcile import Reconciler
@@ -32,7 +32,6 @@ from roomlog.server.snapshots import SnapshotKeeper, SnapshotPolicy
 from roomlog.server.state_hashes import StateHashes
 from roomlog.server.store_reader import StoreReader
 from roomlog.server.submission import Submitter
-from roomlog.server.workers import Worker
 from roomlog.store.committer import Committer, Outcomes
 from roomlog.store.errors import StoreError
 from roomlog.store.interface import LINEAGE_BYTES, AppendStatus, NewRoom, NodeStore, StoredRoom
@@ -60,7 +59,9 @@ class Hub:
         metrics: Metrics,
         log: Log,
         loop: asyncio.AbstractEventLoop,
+        host: Host | None = None,
     ) -> None:
+        host = host or Host()
         self.config = config
         self.store = store
         self.metrics = metrics
@@ -68,8 +69,11 @@ class Hub:
         self.origins: tuple[str, ...] = ()
         """What clients dial; set once the port is known."""
         self.is_draining = False
-        self.connections: set[Connection] = set()
-        self.monotonic = time.monotonic
+        self.connections: dict[Connection, None] = {}
+        """In the order in which they came."""
+        self.host = host
+        self.monotonic = host.monotonic
+        self.wall_ms = host.wall_ms
         self._signer = signer
         self._loop = loop
         self._unflushed: list[Connection] = []
@@ -87,7 +91,11 @@ class Hub:
         self._all_closed.set()
         self.door = Door(config, metrics, monotonic=self.monotonic, hint_ms=self.retry_after_ms)
         self.committer = Committer(
-            store, self._on_outcomes, clock=time.perf_counter, soon=loop.call_soon
+            store,
+            self._on_outcomes,
+            clock=host.stopwatch,
+            soon=loop.call_soon,
+            drive=host.drive_writer,
         )
         self._signature_turns: SignatureTurns[Submitter] = SignatureTurns(self.report)
         self.store_reader = StoreReader(store, metrics, self.monotonic)
@@ -98,7 +106,7 @@ class Hub:
             metrics=metrics,
             log=log,
             wall_ms=self.wall_ms,
-            new_epoch=lambda: secrets.token_bytes(EPOCH_BYTES),
+            new_epoch=lambda: host.random_bytes(EPOCH_BYTES),
             on_renewed=self._epoch_renewed,
         )
         self.registry = RoomRegistry(
@@ -113,11 +121,11 @@ class Hub:
             monotonic=self.monotonic,
             wall_ms=self.wall_ms,
         )
-        self.worker = Worker(
+        self.worker = host.make_replayer(
             store,
             str(store.path) if isinstance(store, SqliteStore) else "",
             self.store_reader,
-            monotonic=self.monotonic,
+            self.monotonic,
         )
         self.snapshot_policy = SnapshotPolicy(
             every_nodes=config.snapshot_every_nodes,
@@ -145,14 +153,10 @@ class Hub:
         """Milliseconds that only measure."""
         return int(self.monotonic() * 1000)
 
-    def wall_ms(self) -> int:
-        """Milliseconds since 1970."""
-        return time.time_ns() // 1_000_000
-
     def retry_after_ms(self) -> int:
         """When to come back, for one of many: spread, lest they all come at once."""
         config = self.config
-        return config.drain_retry_after_ms + secrets.randbelow(config.drain_spread_ms + 1)
+        return config.drain_retry_after_ms + self.host.random_below(config.drain_spread_ms + 1)
 
     @property
     def is_store_down(self) -> bool:
@@ -169,8 +173,8 @@ class Hub:
             codec=codec,
             signer=self._signer,
             origins=self.origins,
-            nonce=secrets.token_bytes(NONCE_BYTES),
-            session_id=secrets.token_urlsafe(SESSION_ID_BYTES),
+            nonce=self.host.random_bytes(NONCE_BYTES),
+            session_id=base64.urlsafe_b64encode(self.host.random_bytes(SESSION_ID_BYTES)).decode(),
             limits=self.config.limits,
             offer=self._offer,
             software=self._software,
@@ -178,7 +182,7 @@ class Hub:
 
     def admit_connection(self, connection: Connection) -> None:
         """Take in a new socket: the challenge, or the refusal of one too many."""
-        self.connections.add(connection)
+        self.connections[connection] = None
         self._all_closed.clear()
         self.metrics.connections.set(len(self.connections))
         if self.is_draining:
@@ -216,7 +220,7 @@ class Hub:
     def forget(self, connection: Connection) -> None:
         """A socket is gone: the one line that says how."""
         connection.closed()
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         self.door.end(connection)
         self.metrics.connections.set(len(self.connections))
         if not self.connections:
@@ -239,7 +243,7 @@ class Hub:
 
     def report(self, error: BaseException, **context: str) -> str:
         """Log a fault of our own with its traceback; the id under which to find it."""
-        incident = secrets.token_hex(INCIDENT_BYTES)
+        incident = self.host.random_bytes(INCIDENT_BYTES).hex()
         self.log.error("internal fault", incident=incident, exc_info=error, **context)
         return incident
 
@@ -336,8 +340,8 @@ class Hub:
     def _new_room(self, room_id: str) -> NewRoom:
         return NewRoom(
             room_id,
-            secrets.token_bytes(LINEAGE_BYTES),
-            secrets.token_bytes(EPOCH_BYTES),
+            self.host.random_bytes(LINEAGE_BYTES),
+            self.host.random_bytes(EPOCH_BYTES),
             self.wall_ms(),
         )
 

@@ -20,10 +20,10 @@ from roomlog.core.snapshot.critical import CriticalPlace
 from roomlog.core.snapshot.facts import SnapshotFacts, sign_snapshot
 from roomlog.protocol.effects import ReadSnapshot
 from roomlog.protocol.messages import Snapshot
+from roomlog.server.host import Replayer
 from roomlog.server.logging import Log
 from roomlog.server.metrics import Metrics
 from roomlog.server.worker_frames import ReplayTask, SnapshotFound
-from roomlog.server.workers import Worker
 from roomlog.store.committer import Committer
 from roomlog.store.errors import SnapshotUnknown, StoreCorrupt
 from roomlog.store.interface import (
@@ -167,7 +167,7 @@ class SnapshotKeeper:
         self,
         store: NodeStore,
         committer: Committer,
-        worker: Worker,
+        worker: Replayer,
         *,
         policy: SnapshotPolicy,
         signer: Signer,

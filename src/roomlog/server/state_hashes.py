@@ -10,9 +10,9 @@ import msgspec
 from roomlog.core.errors import RoomlogError
 from roomlog.core.reject import Reject, RejectClass
 from roomlog.protocol.effects import ReadHash
+from roomlog.server.host import Replayer
 from roomlog.server.logging import Log
 from roomlog.server.worker_frames import HashFound, ReplayTask
-from roomlog.server.workers import Worker
 
 if TYPE_CHECKING:
     from roomlog.server.connection import Connection
@@ -27,7 +27,7 @@ QUEUED_HASHES: Final = 16
 class StateHashes:
     """Answers every `request {hash}` of the server; `server_key` is what signs its snapshots."""
 
-    def __init__(self, worker: Worker, *, server_key: bytes, log: Log) -> None:
+    def __init__(self, worker: Replayer, *, server_key: bytes, log: Log) -> None:
         self._worker = worker
         self._server_key = server_key
         self._log = log

@@ -26,6 +26,8 @@ from roomlog.store.interface import (
 
 Result = TypeVar("Result")
 Outcomes = list[tuple[Append, AppendOutcome]]
+Drive = Callable[[Callable[[], None]], object]
+"""Calls what it is given once, later, in the thread of those who submit."""
 ROW_OVERHEAD_BYTES: Final = 256
 DEFAULT_QUEUED_APPENDS: Final = 16_384
 DEFAULT_QUEUED_BYTES: Final = 64 << 20
@@ -72,6 +74,7 @@ class Committer:
     order of submission; it must hand over quickly and never raise. `clock` gives seconds
     (`time.monotonic`) and only measures. `soon`, if given, calls a function in the thread of those
     who submit once they have submitted what they have: the writer is woken once for all of it.
+    With `drive` there is no thread: it is given each next step when there is something to write.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Committer:
         *,
         clock: Callable[[], float],
         soon: Callable[[Callable[[], None]], object] | None = None,
+        drive: Drive | None = None,
         max_queued_appends: int = DEFAULT_QUEUED_APPENDS,
         max_queued_bytes: int = DEFAULT_QUEUED_BYTES,
         max_batch_appends: int = DEFAULT_BATCH_APPENDS,
@@ -91,6 +95,8 @@ class Committer:
         self._on_outcomes = on_outcomes
         self._clock = clock
         self._soon = soon
+        self._drive = drive
+        self._is_step_due = False
         self._is_wake_due = False
         self._max_queued_appends = max_queued_appends
         self._max_queued_bytes = max_queued_bytes
@@ -108,8 +114,10 @@ class Committer:
         self._is_waiting = False
         self._is_trying_again = False
         self._is_closing = False
-        self._thread = threading.Thread(target=self._run, name="roomlog-committer", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if drive is None:
+            self._thread = threading.Thread(target=self._run, name="roomlog-committer", daemon=True)
+            self._thread.start()
 
     @property
     def queued_appends(self) -> int:
@@ -140,11 +148,9 @@ class Committer:
             self._queued_bytes += size_bytes
             self._appends_submitted += 1
             self._submitted += 1
-            if not self._is_waiting:
-                return
-            if self._soon is None:
-                self._changed.notify_all()
-            elif not self._is_wake_due:
+            if self._soon is None or self._drive is not None:
+                self._wake_writer()
+            elif self._is_waiting and not self._is_wake_due:
                 self._is_wake_due = True
                 self._soon(self._wake)
 
@@ -165,8 +171,7 @@ class Committer:
                 raise QueueFull(f"{len(self._rooms)} rooms wait to be created")
             self._rooms.append((room, future))
             self._submitted += 1
-            if self._is_waiting:
-                self._changed.notify_all()
+            self._wake_writer()
         return future
 
     def run(self, work: Callable[[], Result]) -> Future[Result]:
@@ -193,8 +198,7 @@ class Committer:
                 raise QueueFull(f"{len(self._tasks)} tasks wait for the writer")
             self._tasks.append(_Task(self._appends_submitted, run))
             self._submitted += 1
-            if self._is_waiting:
-                self._changed.notify_all()
+            self._wake_writer()
         return future
 
     def try_again(self) -> None:
@@ -204,13 +208,15 @@ class Committer:
         """
         with self._changed:
             self._is_trying_again = True
-            if self._is_waiting:
-                self._changed.notify_all()
+            self._wake_writer()
 
     def flush(self) -> None:
         """Return when everything submitted before the call is answered. Not for the callback."""
         with self._changed:
             target = self._submitted
+        while self._drive is not None and self._answered < target:
+            self._step()
+        with self._changed:
             while self._answered < target:
                 self._changed.wait()
 
@@ -219,39 +225,67 @@ class Committer:
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
+        while self._has_work:
+            self._step()
 
     def _check_open(self) -> None:
         if self._is_closing:
             raise StoreUnavailable("the store is closing")
 
+    def _wake_writer(self) -> None:
+        """There is something to write. Called with the condition held."""
+        if self._drive is None:
+            if self._is_waiting:
+                self._changed.notify_all()
+        elif not self._is_step_due:
+            self._is_step_due = True
+            self._drive(self._driven_step)
+
+    def _driven_step(self) -> None:
+        self._is_step_due = False
+        self._step()
+        with self._changed:
+            if self._has_work:
+                self._wake_writer()
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._appends or self._rooms or self._tasks or self._is_trying_again)
+
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._appends or self._rooms or self._tasks or self._is_trying_again):
+                while not self._has_work:
                     if self._is_closing:
                         return
                     self._is_waiting = True
                     self._changed.wait()
                     self._is_waiting = False
-                rooms = self._take_rooms()
-                batch = self._take_batch()
-                task = self._take_task()
-                is_trying_again, self._is_trying_again = self._is_trying_again, False
-            if is_trying_again and not batch:
-                # A backend never raises; one that does must not end the thread.
-                with contextlib.suppress(Exception):
-                    self._store.commit([])
-            # Rooms first: an append is only ever submitted for a room that exists.
-            if rooms:
-                self._create(rooms)
-            if batch:
-                self._commit(batch)
-            if task is not None:
-                task.run()
-            with self._changed:
-                self._answered += len(rooms) + len(batch) + (task is not None)
-                self._changed.notify_all()
+            self._step()
+
+    def _step(self) -> None:
+        """Take what waits as one batch, and answer it."""
+        with self._changed:
+            rooms = self._take_rooms()
+            batch = self._take_batch()
+            task = self._take_task()
+            is_trying_again, self._is_trying_again = self._is_trying_again, False
+        if is_trying_again and not batch:
+            # A backend never raises; one that does must not end the thread.
+            with contextlib.suppress(Exception):
+                self._store.commit([])
+        # Rooms first: an append is only ever submitted for a room that exists.
+        if rooms:
+            self._create(rooms)
+        if batch:
+            self._commit(batch)
+        if task is not None:
+            task.run()
+        with self._changed:
+            self._answered += len(rooms) + len(batch) + (task is not None)
+            self._changed.notify_all()
 
     def _take_rooms(self) -> list[tuple[NewRoom, Future[StoredRoom]]]:
         return [self._rooms.popleft() for _ in range(min(len(self._rooms), DEFAULT_BATCH_ROOMS))]
