@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 from roomlog.client.address import Address
 from roomlog.client.backoff import Backoff
 from roomlog.client.document import Document
+from roomlog.client.host import Host
 from roomlog.client.options import DocumentOptions, History, Verify
 from roomlog.client.patterns import checked_patterns
 from roomlog.core.errors import InvalidTypeError, InvalidValueError
@@ -85,6 +85,7 @@ def connect(
     if history not in ("full", "recent"):
         raise InvalidValueError(f"history: 'full' or 'recent', not {history!r}")
     patterns = None if subscribe is None else checked_patterns(subscribe)
+    host = Host()
     if len(label) > _MOST_LABEL_CHARACTERS:
         raise InvalidValueError("label: longer than 128 characters")
     return Document(
@@ -102,8 +103,9 @@ def connect(
             offer=_offer_of(capabilities),
             close_timeout_s=close_timeout_s,
         ),
-        backoff=Backoff(random.random),
+        backoff=Backoff(host.random),
         clock_ms=clock_ms,
+        host=host,
     )
 
 

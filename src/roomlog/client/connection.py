@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 from collections.abc import Callable
 from typing import Final, final
 
@@ -17,6 +16,7 @@ from roomlog.client.backoff import Backoff
 from roomlog.client.company import Company
 from roomlog.client.engine import Engine
 from roomlog.client.history_stream import HistoryStream
+from roomlog.client.host import Host, Socket
 from roomlog.client.local_store import MOST_QUEUED_BYTES, LocalStore
 from roomlog.client.log_places import ClientLog
 from roomlog.client.options import DocumentOptions
@@ -25,7 +25,7 @@ from roomlog.client.session_events import SessionEvents
 from roomlog.client.standing import Standing
 from roomlog.client.status import Phase
 from roomlog.client.store_writes import ServerPinned, StoreWrite
-from roomlog.client.websocket import WebSocket, WebSocketClosed, busy_hint_ms
+from roomlog.client.websocket import WebSocketClosed, busy_hint_ms
 from roomlog.protocol.client_events import (
     BodiesFilled,
     HistoryPage,
@@ -66,6 +66,7 @@ class Connection:
         pinned_key: bytes | None,
         backoff: Backoff,
         clock_ms: Callable[[], int],
+        host: Host,
         on_progress: Callable[[], None],
     ) -> None:
         self.standing = Standing(pinned_key)
@@ -92,6 +93,7 @@ class Connection:
         self._options = options
         self._backoff = backoff
         self._clock_ms = clock_ms
+        self._host = host
         self._on_progress = on_progress
         self._frames_ready = asyncio.Event()
         self._store_drained = asyncio.Event()
@@ -254,7 +256,7 @@ class Connection:
         return ClientSession(
             room_id=engine.replica.room_id,
             origin=self._address.origin,
-            nonce=secrets.token_bytes(NONCE_BYTES),
+            nonce=self._host.random_bytes(NONCE_BYTES),
             signer=identity,
             codec=self._options.codec,
             pinned_key=self.standing.server_key,
@@ -277,7 +279,7 @@ class Connection:
         await self.gate.wait()
         url = self._address.room_url(self._engine.replica.room_id)
         frame_limit = DEFAULT_LIMITS.frame_limit(self._options.codec.subprotocol)
-        async with WebSocket(url, self._options.codec, frame_limit) as socket:
+        async with self._host.dial(url, self._options.codec, frame_limit) as socket:
             session = self._new_session()
             self.session = session
             events = SessionEvents(
@@ -324,9 +326,7 @@ class Connection:
                 with contextlib.suppress(OSError, aiohttp.ClientError):
                     await socket.close(code)
 
-    async def _read(
-        self, socket: WebSocket, session: ClientSession, handler: SessionEvents
-    ) -> None:
+    async def _read(self, socket: Socket, session: ClientSession, handler: SessionEvents) -> None:
         deadline_s = self._loop.time() + HANDSHAKE_TIMEOUT_S
         while True:
             try:
@@ -356,7 +356,7 @@ class Connection:
             if store.queued_bytes > MOST_QUEUED_BYTES:
                 await self._store_drained.wait()
 
-    async def _write(self, socket: WebSocket, session: ClientSession) -> None:
+    async def _write(self, socket: Socket, session: ClientSession) -> None:
         while True:
             for frame in session.take_frames():
                 await socket.send(frame)

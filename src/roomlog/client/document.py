@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import ContextVar
 from pathlib import Path
@@ -34,7 +33,7 @@ from roomlog.client.handles import (
     ReadableRoom,
     Room,
 )
-from roomlog.client.local_store import LocalStore
+from roomlog.client.host import Host
 from roomlog.client.options import DocumentOptions
 from roomlog.client.patterns import checked_patterns
 from roomlog.client.peers import Recipient
@@ -73,10 +72,11 @@ class Document(DocumentReading):
         *,
         backoff: Backoff,
         clock_ms: Callable[[], int],
+        host: Host,
     ) -> None:
         # Replaced when the document is opened: only then there is a loop, and a store was read.
         super().__init__(
-            Engine(room_id, identity, secrets.token_bytes(HASH_BYTES), is_draft=True),
+            Engine(room_id, identity, host.random_bytes(HASH_BYTES), is_draft=True),
             options.label,
         )
         self._address = address
@@ -86,6 +86,7 @@ class Document(DocumentReading):
         self._options = options
         self._backoff = backoff
         self._clock_ms = clock_ms
+        self._host = host
         self._task: asyncio.Task[None] | None = None
         self._subscribing: asyncio.Task[None] | None = None
         self._is_flush_scheduled = False
@@ -101,7 +102,8 @@ class Document(DocumentReading):
         server_key = self._options.server_key
         if self._store_path is not None:
             path, draft_lineage = self._store_path, self._engine.replica.lineage
-            self._store = await asyncio.to_thread(LocalStore, path, self._room_id, draft_lineage)
+            opening = asyncio.to_thread(self._host.open_store, path, self._room_id, draft_lineage)
+            self._store = await opening
             stored = self._store.document
             if stored.has_unsent_of_others(self._identity):
                 await asyncio.to_thread(self._store.close)
@@ -129,6 +131,7 @@ class Document(DocumentReading):
             pinned_key=server_key,
             backoff=self._backoff,
             clock_ms=self._clock_ms,
+            host=self._host,
             on_progress=self._on_progress,
         )
         self._is_open = True

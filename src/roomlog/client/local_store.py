@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import msgspec
 
@@ -37,6 +37,28 @@ MOST_QUEUED_BYTES: Final = 32 * 1024 * 1024
 """With this much waiting for the disk, the document stops reading from the server."""
 
 _BUSY_TIMEOUT_MS: Final = 5_000
+Drive = Callable[[Callable[[], None]], object]
+"""Calls what it is given once, later, in the thread of those who write."""
+
+
+class Connect(Protocol):
+    """Opens a file, making it unless it is only read; what it gives behaves as SQLite's does."""
+
+    def __call__(self, path: Path, *, read_only: bool) -> sqlite3.Connection: ...
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def connect_sqlite(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """The connection factory of the standard library's SQLite."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
 
 
 def read_nodes(path: str | os.PathLike[str]) -> tuple[str, bytes, list[Node]]:
@@ -64,7 +86,7 @@ def read_stored(path: str | os.PathLike[str]) -> StoredDocument:
     target = Path(path)
     if not target.is_file():
         raise LocalStoreError(f"{target}: no such file")
-    with contextlib.closing(_connect(target, read_only=True)) as connection:
+    with contextlib.closing(_reading(target)) as connection:
         try:
             version = check_versions(connection, str(target))
             connection.execute("BEGIN")
@@ -77,16 +99,26 @@ def read_stored(path: str | os.PathLike[str]) -> StoredDocument:
 class LocalStore:
     """The open store of one document; only one process at a time has it."""
 
-    def __init__(self, path: str | os.PathLike[str], room_id: str, draft_lineage: bytes) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        room_id: str,
+        draft_lineage: bytes,
+        *,
+        connect: Connect = connect_sqlite,
+        drive: Drive | None = None,
+        wall_ms: Callable[[], int] = _wall_ms,
+    ) -> None:
         """Open or create the store of `room_id`.
 
-        A new store starts as a draft under `draft_lineage`. Raises `LocalStoreError` and its
-        kinds.
+        A new store starts as a draft under `draft_lineage`. With `drive` there is no thread: it is
+        given each next step of writing. Raises `LocalStoreError` and its kinds.
         """
         self.path = Path(path)
+        self._wall_ms = wall_ms
         self._lock = _lock(self.path)
         try:
-            self._connection = _connect(self.path, read_only=False)
+            self._connection = _writing(self.path, connect)
             try:
                 self.document = self._open(room_id, draft_lineage)
             except BaseException:
@@ -105,10 +137,14 @@ class LocalStore:
         self._queued_bytes = 0
         self._is_closing = False
         self._on_batch: Callable[[list[Callable[[], None]]], None] = _call_all
-        self._thread = threading.Thread(
-            target=self._write_all, name=f"roomlog-store-{room_id}", daemon=True
-        )
-        self._thread.start()
+        self._drive = drive
+        self._is_step_due = False
+        self._thread: threading.Thread | None = None
+        if drive is None:
+            self._thread = threading.Thread(
+                target=self._write_all, name=f"roomlog-store-{room_id}", daemon=True
+            )
+            self._thread.start()
 
     def deliver_with(self, on_batch: Callable[[list[Callable[[], None]]], None]) -> None:
         """Hand what is to be called after a commit to `on_batch`, from the writer's thread.
@@ -130,6 +166,9 @@ class LocalStore:
             self._queue.append((writes, on_durable))
             self._queued_bytes += sum(size_bytes(write) for write in writes)
             self._condition.notify()
+        if self._drive is not None and not self._is_step_due:
+            self._is_step_due = True
+            self._drive(self._driven_step)
 
     def close(self) -> None:
         """Write what is queued, close the file and let others in. Blocks for the disk."""
@@ -138,14 +177,17 @@ class LocalStore:
                 return
             self._is_closing = True
             self._condition.notify()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
+        else:
+            self._write_queued()
         self._connection.close()
         os.close(self._lock)
 
     def _open(self, room_id: str, draft_lineage: bytes) -> StoredDocument:
         connection = self._connection
         version = 0 if is_empty(connection) else check_versions(connection, str(self.path))
-        migrate(connection, version, __version__, lambda: time.time_ns() // 1_000_000)
+        migrate(connection, version, __version__, self._wall_ms)
         if version == 0:
             connection.executemany(
                 "INSERT INTO meta (key, value) VALUES (?, ?)",
@@ -164,20 +206,30 @@ class LocalStore:
             with self._condition:
                 while not self._queue and not self._is_closing:
                     self._condition.wait()
-                batch = list(self._queue)
-                self._queue.clear()
-            if not batch:
+            if not self._write_queued():
                 return
-            if self.failure is None:
-                self._commit(batch)
-            with self._condition:
-                self._queued_bytes -= sum(
-                    size_bytes(write) for writes, _ in batch for write in writes
-                )
-            if self.failure is None:
-                self._on_batch([each for _, each in batch if each is not None])
-            else:
-                self._on_batch([])
+
+    def _driven_step(self) -> None:
+        self._is_step_due = False
+        if not self._is_closing:
+            self._write_queued()
+
+    def _write_queued(self) -> bool:
+        """Commit everything that is queued; whether there was anything."""
+        with self._condition:
+            batch = list(self._queue)
+            self._queue.clear()
+        if not batch:
+            return False
+        if self.failure is None:
+            self._commit(batch)
+        with self._condition:
+            self._queued_bytes -= sum(size_bytes(write) for writes, _ in batch for write in writes)
+        if self.failure is None:
+            self._on_batch([each for _, each in batch if each is not None])
+        else:
+            self._on_batch([])
+        return True
 
     def _commit(self, batch: list[tuple[Sequence[StoreWrite], Callable[[], None] | None]]) -> None:
         connection = self._connection
@@ -194,18 +246,21 @@ class LocalStore:
                 connection.execute("ROLLBACK")
 
 
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+def _reading(path: Path) -> sqlite3.Connection:
     try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        connection = connect_sqlite(path, read_only=True)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error as error:
+        raise LocalStoreError(f"{path}: {error}") from error
+    return connection
+
+
+def _writing(path: Path, connect: Connect) -> sqlite3.Connection:
+    try:
+        connection = connect(path, read_only=False)
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.Error as error:
         raise LocalStoreError(f"{path}: {error}") from error
     return connection
