@@ -651,7 +651,6 @@ def test_discarded_edits_are_gone_and_read_as_changed() -> None:
     assert str(ada.text("t")) == "012"
 
 
-@pytest.mark.xfail(strict=True)
 def test_edits_that_were_seen_before_they_were_discarded_read_as_changed_again() -> None:
     ada = Replica("room", ADA)
     ada.text("t").append("x")

@@ -234,7 +234,7 @@ class Replica:
 
     def _rebuild(self) -> None:
         """Build the state anew from history."""
-        self._drain_changes()
+        self._changes.update(self._state.keys())
         self._state.clear()
         self._leaves.reset()
         base = self.log.base

@@ -100,6 +100,14 @@ class State:
         self._changed.clear()
         self._changed_texts.clear()
 
+    def keys(self) -> set[tuple[int, str]]:
+        """The (kind, key) pairs of everything that was touched, deleted map keys included."""
+        keys = {(MAP, key) for key in self.maps.by_key}
+        keys.update([(COUNTER, key) for key in self.counters.sums])
+        keys.update([(LIST, key) for key in self.lists])
+        keys.update([(TEXT, key) for key in self.texts])
+        return keys
+
     def follow_on(self) -> None:
         """Tell what follows a text that it may be another object now."""
         if self.text_followers is not None:
