@@ -1,6 +1,7 @@
 """A program that writes until it is killed: each key it prints was durable before.
 
-Arguments: url, store, name, seed byte, mode. It is run by `test_killed_clients.py`.
+`acked ID` tells of a node that the server has acknowledged. Arguments: url, store, name, seed byte,
+mode (whole, recent, partial).
 """
 
 from __future__ import annotations
@@ -26,10 +27,17 @@ async def main() -> None:
         print("open", flush=True)
         widths = ([f"w/{name}-*", "w/*"], [], [f"w/{name}-*"])
         widening: asyncio.Task[None] | None = None
+        unacknowledged: list[bytes] = []
         for number in range(first, first + 100_000):
+            # Before the room was met, nodes have other ids than they will have in it.
+            is_final = not doc.status.is_draft
             doc.map("w")[f"{name}-{number}"] = number
-            await doc.flush()
+            ids = await doc.flush()
             print(f"{name}-{number}", flush=True)
+            unacknowledged += ids if is_final else ()
+            for each in [each for each in unacknowledged if not doc.is_pending(each)]:
+                unacknowledged.remove(each)
+                print(f"acked {each.hex()}", flush=True)
             if mode == "partial" and number % 7 == 0 and (widening is None or widening.done()):
                 widening = asyncio.create_task(doc.subscribe(widths[number % 3]))
             await asyncio.sleep(0.003)
