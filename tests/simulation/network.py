@@ -68,6 +68,8 @@ class Lane:
         """Put a frame on its way, with whatever is wrong with the line."""
         if self.is_ended:
             return
+        for look in self._link.network.observers:
+            look(self._link, self.name, opcode, payload)
         faults = getattr(self._link.conditions, self.name)
         if faults and opcode in (TEXT, BINARY):
             fault = faults.pop(0)
@@ -158,12 +160,23 @@ class Link:
     """One WebSocket between two lives."""
 
     def __init__(
-        self, network: Network, client: Life, server: Life, conditions: Conditions
+        self,
+        network: Network,
+        client: Life,
+        server: Life,
+        conditions: Conditions,
+        *,
+        origin: str,
+        room_id: str,
+        codec: Codec | None,
     ) -> None:
         self.network = network
         self.client = client
         self.server = server
         self.conditions = conditions
+        self.origin = origin
+        self.room_id = room_id
+        self.codec = codec or Codec.MSGPACK
         self.to_server = Lane(self, "to_server", server)
         self.to_client = Lane(self, "to_client", client)
 
@@ -204,12 +217,14 @@ class Network:
         self.chance = chance
         self.saw = saw
         """Told by name of every fault that took effect."""
+        self.observers: list[Callable[[Link, str, int, bytes], None]] = []
+        """Shown every frame as it is sent: its link, lane, opcode and payload."""
         self.links: list[Link] = []
         self.servers: dict[str, ServerMachine] = {}
         """By origin, such as "ws://north:80"."""
 
     async def dial(
-        self, client: Life, conditions: Conditions, origin: str, room_id: str, codec: Codec
+        self, client: Life, conditions: Conditions, origin: str, room_id: str, codec: Codec | None
     ) -> Link:
         """A new link to whoever listens there. Raises OSError, TimeoutError."""
         await asyncio.sleep(self.chance.uniform(conditions.least_delay_s, conditions.most_delay_s))
@@ -220,7 +235,7 @@ class Network:
         life = server.life
         if conditions.is_refused or life is None or life.is_over or not server.is_listening:
             raise ConnectionRefusedError(f"nobody listens at {origin}")
-        link = Link(self, client, life, conditions)
+        link = Link(self, client, life, conditions, origin=origin, room_id=room_id, codec=codec)
         self.links = [each for each in self.links if not each.is_over]
         self.links.append(link)
         server.accept(link, room_id, codec)
