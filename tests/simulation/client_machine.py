@@ -19,7 +19,7 @@ from roomlog.identity import Identity
 from roomlog.protocol.capabilities import own_offer
 from roomlog.protocol.codec import Codec
 from tests.simulation.clock import MachineClock
-from tests.simulation.disk import SimulatedDisk
+from tests.simulation.disk.simulated_disk import SimulatedDisk
 from tests.simulation.loop import Life
 from tests.simulation.network import Conditions
 from tests.simulation.sockets import ClientSocket
@@ -53,6 +53,7 @@ class ClientMachine:
         self.identity = None if is_reader else Identity.from_seed(seed)
         self.clock = MachineClock(world.loop, EPOCH_MS)
         self.disk = SimulatedDisk(world.directory / name, world.chance(f"{name} disk"))
+        self.disk.root.mkdir()
         self.life: Life | None = None
         self.document: Document | None = None
         self._chance = world.chance(f"{name} host")

@@ -23,7 +23,7 @@ from roomlog.store.errors import StoreError
 from roomlog.store.interface import NodeStore
 from roomlog.store.sqlite import SqliteStore
 from tests.simulation.clock import MachineClock
-from tests.simulation.disk import SimulatedDisk
+from tests.simulation.disk.simulated_disk import SimulatedDisk
 from tests.simulation.loop import Life
 from tests.simulation.network import Link
 from tests.simulation.sockets import ServerFrames, ServerTransport
