@@ -40,8 +40,8 @@ from roomlog.protocol.client_events import (
 )
 from roomlog.protocol.client_session import ClientSession
 from roomlog.protocol.codec import Codec, encode
-from roomlog.protocol.limits import DEFAULT_LIMITS
-from roomlog.protocol.messages import After, Cursor, Peer, SignedCheckpoint
+from roomlog.protocol.limits import DEFAULT_LIMITS, SessionLimits
+from roomlog.protocol.messages import After, Cursor, Peer, Pending, SignedCheckpoint
 from roomlog.protocol.server_session import ServerSession
 
 SERVER = Identity.from_seed(b"s" * 32)
@@ -66,8 +66,10 @@ def heads_of(nodes: Iterable[Node]) -> list[bytes]:
 class NaiveRoom:
     """The server: a log, who is connected, and what was lost."""
 
-    def __init__(self, offer: Offer | None = None) -> None:
+    def __init__(self, offer: Offer | None = None, limits: SessionLimits = DEFAULT_LIMITS) -> None:
         self.offer = own_offer() if offer is None else offer
+        self.limits = limits
+        self.now_ms = 0
         self.lineage = LINEAGE
         self.epoch = b"E" * 16
         self.log: list[Node] = []
@@ -164,7 +166,7 @@ class Link:
         self.sizes: list[int] = []
         """Length of every frame, both ways."""
         self.requests: list[messages.Request] = []
-        self._to_client: list[bytes] = []
+        self.to_client: list[bytes] = []
         self.server = ServerSession(
             room_id="demo",
             codec=codec,
@@ -172,12 +174,12 @@ class Link:
             origins=(ORIGIN,),
             nonce=hash_bytes(b"nonce %d" % number),
             session_id=f"s{number}",
-            limits=DEFAULT_LIMITS,
+            limits=room.limits,
             offer=room.offer,
             software=messages.Software(name="naive", version="1"),
         )
         room.links.append(self)
-        self.perform(self.server.start(0))
+        self.perform(self.server.start(room.now_ms))
 
     def exchange(self) -> list[ClientEvent]:
         """Let both sides say what they have to say; what the client heard."""
@@ -185,8 +187,8 @@ class Link:
         outgoing = self.client.take_frames() if self.is_up else []
         for frame in outgoing:
             self.sizes.append(len(frame))
-            self.perform(self.server.receive(frame, 0))
-        incoming, self._to_client = self._to_client, []
+            self.perform(self.server.receive(frame, self.room.now_ms))
+        incoming, self.to_client = self.to_client, []
         for frame in incoming if self.is_up else []:
             self.sizes.append(len(frame))
             events += self.client.receive(frame)
@@ -196,11 +198,11 @@ class Link:
         room, server = self.room, self.server
         for effect in asked:
             if isinstance(effect, effects.Send):
-                self._to_client.append(effect.frame)
+                self.to_client.append(effect.frame)
             elif isinstance(effect, effects.Close):
                 raise AssertionError(f"the server closed: {effect}")
             elif isinstance(effect, effects.OpenRoom):
-                self.perform(server.room_opened(room, 0))
+                self.perform(server.room_opened(room, room.now_ms))
                 self.position = room.head_seq
             elif isinstance(effect, effects.Admit):
                 ack = room.admit(self, effect.pack)
@@ -277,7 +279,7 @@ class Link:
             self.perform(self.server.page(read, pack, first, last))
             return
         message = messages.Pack(lineage=LINEAGE, nodes=pack, from_seq=first, to_seq=last)
-        self._to_client.append(encode(self.codec, message))
+        self.to_client.append(encode(self.codec, message))
 
 
 def _pages(first: int, last: int, page_nodes: int) -> list[tuple[int, int]]:
@@ -331,6 +333,7 @@ class NaiveClient:
         self.wants_snapshot = wants_snapshot
         self.wants_signatures = wants_signatures
         self.subscribe = subscribe
+        self.declares_backlog = False
         self.lineage: bytes | None = None
         self.nodes: dict[bytes, Node] = {}
         self.places: dict[int, bytes] = {}
@@ -379,6 +382,7 @@ class NaiveClient:
             frontier=heads_of(admitted),
             held=self,
             checkpoint=self.checkpoint,
+            pending=Pending(nodes=len(pending)) if pending and self.declares_backlog else None,
             offer=self.offer,
             wants_snapshot=self.wants_snapshot and not is_subscribed,
             wants_signatures=self.wants_signatures,
@@ -415,11 +419,11 @@ class NaiveClient:
         frames = len(link.sizes)
         events = link.exchange()
         for event in events:
-            self._hear(event)
+            self.hear(event)
         self.events += events
         return len(link.sizes) > frames
 
-    def _hear(self, event: ClientEvent) -> None:
+    def hear(self, event: ClientEvent) -> None:
         assert self.link is not None
         session = self.link.client
         if isinstance(event, Faulted):
