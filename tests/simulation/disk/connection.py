@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NoReturn, final
 
@@ -48,10 +47,6 @@ _NAMES: Final = {
     for name, code in mapping.items()
     if isinstance(name, str) and isinstance(code, int)
 }
-# 3.12 calls a value of a wrong type the programmer's fault.
-_WRONG_TYPE: Final = (
-    sqlite3.InterfaceError if sys.version_info < (3, 12) else sqlite3.ProgrammingError
-)
 
 
 def sqlite_error(code: int, reason: str) -> Exception:
@@ -182,9 +177,9 @@ class DiskConnection:
                 raise sqlite3.ProgrammingError(str(error)) from error
             raise sqlite_error(code, str(error)) from error
         if isinstance(error, UnicodeDecodeError):
-            raise sqlite_error(apsw.SQLITE_ERROR, str(error)) from error
+            raise sqlite3.OperationalError(str(error)) from error
         if isinstance(error, TypeError):
-            raise _WRONG_TYPE(str(error)) from error
+            raise sqlite3.ProgrammingError(str(error)) from error
         raise error
 
     def _require_open(self) -> None:

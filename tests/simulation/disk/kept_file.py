@@ -47,7 +47,11 @@ class KeptFile:
     """
 
     def __init__(self, path: str) -> None:
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            # A file that must not be written, or a directory: SQLite finds out by itself.
+            self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         status = os.fstat(self.descriptor)
         self.inode = (status.st_dev, status.st_ino)
         self._synced_bytes = status.st_size

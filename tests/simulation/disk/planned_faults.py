@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from typing import Final, final
+from typing import Any, Final, cast, final
 
 import apsw
 
@@ -47,9 +47,9 @@ _CLASSES: Final[dict[int, type[apsw.Error]]] = {
 
 def disk_error(code: int, reason: str) -> apsw.Error:
     """What a VFS raises for SQLite to see `code`, an extended result code."""
-    error = _CLASSES.get(code & 0xFF, apsw.IOError)(reason)
+    error: Any = _CLASSES.get(code & 0xFF, apsw.IOError)(reason)
     error.result, error.extendedresult = code & 0xFF, code
-    return error
+    return cast(apsw.Error, error)
 
 
 class _Plan:

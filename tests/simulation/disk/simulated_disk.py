@@ -35,6 +35,7 @@ class SimulatedDisk:
     """
 
     def __init__(self, root: Path, stream: random.Random) -> None:
+        root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.stream = stream
         self.capacity_bytes: int | None = None

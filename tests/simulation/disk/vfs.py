@@ -48,8 +48,9 @@ class DiskVFS(apsw.VFS):
         """Nobody waits: in one thread, whoever is in the way will not go meanwhile."""
         return microseconds
 
-    def excepthook(self, kind: Any, value: Any, trace: Any) -> None:
+    def excepthook(self, kind: Any, value: Any, trace: Any) -> bool:
         """Failures that SQLite does not report are no news."""
+        return True
 
 
 @final
@@ -109,8 +110,9 @@ class _DiskFile(apsw.VFSFile):
         self._disk.ask(Call.LOCK)
         super().xLock(level)
 
-    def excepthook(self, kind: Any, value: Any, trace: Any) -> None:
+    def excepthook(self, kind: Any, value: Any, trace: Any) -> bool:
         """Failures that SQLite does not report are no news."""
+        return True
 
     def _write_beginning(self, data: bytes, offset: int, length: int) -> None:
         """What a write that failed may have written."""
