@@ -247,6 +247,26 @@ async def test_a_room_that_cannot_be_read_again_sends_its_sessions_away(
     assert back.welcome["seq"] == 1
 
 
+@pytest.mark.xfail(strict=True, reason="it is logged as a fault of the server's own")
+async def test_a_disk_that_fails_is_logged_as_that_and_not_as_a_fault_of_the_server(
+    start: Start,
+    enter: Join,
+    failing_store: SqliteStore,
+    faults: Faults,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    service = await start(failing_store)
+    writer = await enter(service)
+    await writer.push_and_wait(writer.write())
+    faults.failing["COMMIT"] = 1
+    faults.connect_fails = 1
+    await writer.push(writer.write())
+    await writer.closed()
+    logged = capsys.readouterr().err
+    assert "room not read again" in logged
+    assert "internal fault" not in logged
+
+
 async def test_t19_a_store_that_works_again_is_found_out_by_those_who_ask_for_a_room(
     start: Start, enter: Join, call: Join, failing_store: SqliteStore, faults: Faults
 ) -> None:
