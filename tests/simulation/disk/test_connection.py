@@ -122,7 +122,9 @@ STATEMENTS: list[tuple[str, Any]] = [
 def cannot_be_bound(parameters: Any) -> bool:
     """Values for which CPython 3.11 may raise again what the statement before raised."""
     return any(
-        value == "\ud800" or (isinstance(value, int) and abs(value) >= 1 << 63)
+        value == "\ud800"
+        or (isinstance(value, int) and not -(1 << 63) <= value < 1 << 63)
+        or not isinstance(value, int | float | str | bytes | bytearray | memoryview)
         for value in parameters
     )
 
