@@ -247,7 +247,6 @@ async def test_a_room_that_cannot_be_read_again_sends_its_sessions_away(
     assert back.welcome["seq"] == 1
 
 
-@pytest.mark.xfail(strict=True, reason="it is logged as a fault of the server's own")
 async def test_a_disk_that_fails_is_logged_as_that_and_not_as_a_fault_of_the_server(
     start: Start,
     enter: Join,

@@ -367,7 +367,7 @@ class Hub:
 
     def _room_lost(self, room: Room, error: StoreError) -> None:
         """The store cannot say what a room holds: its sessions come back later."""
-        self.report(error, room=room.room_id)
+        self.log.error("room not read again", room=room.room_id, reason=str(error))
         detail: dict[str, object] = {"retry_after_ms": RETRY_AFTER_MS}
         reject = Reject(RejectClass.STORE_UNAVAILABLE, "the room could not be read again", detail)
         for connection in list(self.connections):
