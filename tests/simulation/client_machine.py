@@ -53,7 +53,6 @@ class ClientMachine:
         self.identity = None if is_reader else Identity.from_seed(seed)
         self.clock = MachineClock(world.loop, EPOCH_MS)
         self.disk = SimulatedDisk(world.directory / name, world.chance(f"{name} disk"))
-        self.disk.root.mkdir()
         self.life: Life | None = None
         self.document: Document | None = None
         self._chance = world.chance(f"{name} host")

@@ -13,6 +13,7 @@ from tests.simulation.network import Network
 
 if TYPE_CHECKING:
     from tests.simulation.client_machine import ClientMachine
+    from tests.simulation.invariants.invariants import Invariants
     from tests.simulation.server_machine import ServerMachine
 
 EPOCH_MS = 1_790_000_000_000
@@ -32,6 +33,7 @@ class World:
         self.network = Network(self.loop, self.chance("network"), self.saw)
         self.servers: dict[str, ServerMachine] = {}
         self.clients: dict[str, ClientMachine] = {}
+        self.invariants: Invariants
 
     def chance(self, purpose: str) -> random.Random:
         """A stream of chance of its own: what one purpose draws changes no other."""
