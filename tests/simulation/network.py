@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 BROKEN = -1
 """In the place of an opcode: the socket is gone, without a word."""
+MALFORMED = -2
+"""In the place of an opcode: bytes that are no frame of RFC 6455, such as an unmasked one."""
 
 Frame = tuple[int, bytes]
 

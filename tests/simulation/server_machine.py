@@ -122,7 +122,8 @@ class ServerMachine:
             link.client.name,
         )
         self.connections.append(connection)
-        self.world.loop.create_task(drive(connection, ServerFrames(link)))
+        most_bytes = self.config.limits.frame_limit(codec.subprotocol if codec else "")
+        self.world.loop.create_task(drive(connection, ServerFrames(link, most_bytes)))
 
     async def stop(self) -> None:
         """SIGTERM: drain, write, close."""

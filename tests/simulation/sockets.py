@@ -5,12 +5,23 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-from aiohttp import WSMessage, WSMsgType
+from aiohttp import WSCloseCode, WSMessage, WSMsgType
+from aiohttp.http_websocket import WebSocketError
 
 from roomlog.client.websocket import ABNORMAL, WebSocketClosed
 from roomlog.protocol.codec import Codec
 from tests.simulation.loop import Life
-from tests.simulation.network import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, Link, Network
+from tests.simulation.network import (
+    BINARY,
+    BROKEN,
+    CLOSE,
+    MALFORMED,
+    PING,
+    PONG,
+    TEXT,
+    Link,
+    Network,
+)
 
 SYSTEM_BUFFER_BYTES = 64 * 1024
 """What the operating systems at both ends take before the process notices that nobody reads."""
@@ -74,10 +85,11 @@ class ServerTransport(asyncio.Transport):
 
 
 class ServerFrames:
-    """What a server receives."""
+    """What a server receives, as far as aiohttp lets it through: frames of `most_bytes` at most."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, most_bytes: int) -> None:
         self._link = link
+        self._most_bytes = most_bytes
         self.close_code: int | None = None
 
     async def receive(self) -> WSMessage:
@@ -87,8 +99,19 @@ class ServerFrames:
             return WSMessage(WSMsgType.CLOSED, None, None)
         if opcode == CLOSE:
             return WSMessage(WSMsgType.CLOSE, int.from_bytes(payload[:2], "big"), "")
-        data = payload.decode() if opcode == TEXT else payload
+        if opcode == MALFORMED:
+            return self._refuse(WSCloseCode.PROTOCOL_ERROR, "no frame")
+        if len(payload) > self._most_bytes:
+            return self._refuse(WSCloseCode.MESSAGE_TOO_BIG, "too long")
+        try:
+            data = payload.decode() if opcode == TEXT else payload
+        except UnicodeDecodeError:
+            return self._refuse(WSCloseCode.INVALID_TEXT, "not UTF-8")
         return WSMessage(KINDS[opcode], data, "")
+
+    def _refuse(self, code: WSCloseCode, reason: str) -> WSMessage:
+        self._link.to_client.send(CLOSE, code.to_bytes(2, "big"))
+        return WSMessage(WSMsgType.ERROR, WebSocketError(code, reason), None)
 
 
 class ClientSocket:
