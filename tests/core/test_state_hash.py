@@ -50,6 +50,20 @@ def test_t14_rooms_that_differ_in_any_kind_differ_in_their_hash() -> None:
         assert [digest == other for other in hashes].count(True) == (1 if index else 0)
 
 
+def test_t14_what_an_object_is_called_is_in_the_hash() -> None:
+    kinds = (
+        lambda key: MapSet(key, "x"),
+        lambda key: MapSetBlob(key, bytes(32), 1, "a"),
+        lambda key: CounterAdd(key, 1),
+        lambda key: ListInsert(key, b"\x80", "x"),
+        lambda key: TextInsert(key, 0, "x"),
+    )
+    for kind in kinds:
+        # As long as each other, in each other's place: only the name tells them apart.
+        hashes = {room_of(kind(key)).state_hash().hex for key in ("a", "b", "c")}
+        assert len(hashes) == 3
+
+
 def test_t14_a_list_and_a_text_count_once_touched_even_when_empty() -> None:
     replica = Replica("room", ADA)
     untouched = replica.state_hash()

@@ -71,6 +71,21 @@ def test_every_signature_is_checked_once_however_often_it_is_asked_for(
     assert checks == [node.id for node in nodes]
 
 
+def test_t2_a_forged_node_of_a_long_pack_is_refused_wherever_it_stands() -> None:
+    for forged in (0, AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE + 4):
+        nodes = chain(2 * AT_ONCE + 5)
+        nodes[forged] = resigned(nodes[forged], bytes(64))
+        signatures = CheckedSignatures(nodes)
+        while not signatures.is_complete:
+            signatures.advance(nothing_known)
+        for index in range(len(nodes)):
+            if index != forged:
+                signatures.check(index)
+        with pytest.raises(Reject) as refusal:
+            signatures.check(forged)
+        assert refusal.value.reject_class is RejectClass.SIGNATURE_INVALID
+
+
 def test_a_node_that_was_known_and_is_not_any_more_is_checked_when_it_is_judged(
     checks: list[bytes],
 ) -> None:

@@ -73,6 +73,18 @@ async def test_t63_whoever_uses_up_what_he_may_bring_takes_nothing_from_honest_c
         assert set(bob.own) <= there
 
 
+def test_t63_what_somebody_brought_of_others_counts_until_nothing_is_left() -> None:
+    windows = RoomWindows([ReconcileWindow(b"1" * 16, b"1" * 16, b"2" * 16, 10, 0, 50, 0, 1_000)])
+    greedy, honest = b"g" * 32, b"h" * 32
+    most = windows.most_of_others(greedy, 0)
+    windows.count_others(greedy, 30, 1)
+    windows.count_others(greedy, 12, 2)
+    assert windows.most_of_others(greedy, 3) == most - 42
+    assert windows.most_of_others(honest, 3) == most
+    windows.count_others(greedy, most, 4)
+    assert windows.most_of_others(greedy, 5) == 0
+
+
 def test_a_window_that_has_closed_leaves_nothing_of_its_account_to_the_next() -> None:
     windows = RoomWindows()
     who = b"a" * 32

@@ -101,7 +101,7 @@ def test_a_good_snapshot_is_opened_and_says_what_the_room_says() -> None:
     assert partial.state_hash() == room.state_hash()
 
 
-def test_the_signature_covers_the_bytes_of_the_document() -> None:
+def test_t56_the_signature_covers_the_bytes_of_the_document() -> None:
     taken = take_snapshot(a_room(), 5)
     payload = b"".join(
         (

@@ -188,6 +188,18 @@ def test_t12_insert_beside_a_concurrently_deleted_character_stays_in_place() -> 
     assert orders(nodes, {node: key(node) for node in range(5)}) == {"a-XYf"}
 
 
+def test_t12_a_concurrent_insert_that_was_deleted_meanwhile_takes_no_room() -> None:
+    nodes: list[Node] = [
+        (0, [], [insert(0, "ab")]),
+        (1, [0], [insert(1, "XYZ")]),
+        (2, [1], [delete(1, 3)]),
+        (3, [0], [insert(1, "-")]),
+        (4, [3], [insert(3, "+")]),
+    ]
+    for keys in (range(5), range(5, 0, -1)):
+        assert orders(nodes, dict(enumerate(map(key, keys)))) == {"a-b+"}
+
+
 @pytest.mark.parametrize("style", ["forwards", "backwards", "mixed"])
 def test_t16_concurrent_typing_at_one_place_does_not_interleave(style: str) -> None:
     texts = set()
