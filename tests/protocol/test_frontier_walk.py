@@ -265,6 +265,24 @@ def test_the_search_ends_at_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(lvs_of(short.known)) <= {97}
 
 
+@pytest.mark.xfail(strict=True)
+@settings(max_examples=300)
+@given(rooms(), st.data(), st.integers(2, 40))
+def test_t22_what_others_give_back_during_a_walk_is_no_fault_of_the_server(
+    case: tuple[Room, set[int]], data: st.DataObject, most_ids: int
+) -> None:
+    room, has = case
+    walk = FrontierWalk(room.frontier(), room.graph, most_ids)
+    rounds = 0
+    while not walk.is_over and (ids := walk.ids()):
+        walk.learn([index for index, node_id in enumerate(ids) if int(node_id) not in has])
+        assert set(lvs_of(walk.known)) <= has
+        rounds += 1
+        assert rounds <= MOST_QUESTIONS + 1
+        has = has | room.history(data.draw(st.lists(st.integers(0, len(room.parents) - 1))))
+    assert walk.is_over or walk.is_closing
+
+
 @pytest.mark.parametrize("unknown", [[5], [0, 0], [-1]])
 def test_indexes_that_were_not_asked_for_are_a_fault(unknown: list[int]) -> None:
     walk = FrontierWalk([name(1), name(2)], None, 1024)
