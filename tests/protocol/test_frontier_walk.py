@@ -265,7 +265,6 @@ def test_the_search_ends_at_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(lvs_of(short.known)) <= {97}
 
 
-@pytest.mark.xfail(strict=True)
 @settings(max_examples=300)
 @given(rooms(), st.data(), st.integers(2, 40))
 def test_t22_what_others_give_back_during_a_walk_is_no_fault_of_the_server(
@@ -283,6 +282,17 @@ def test_t22_what_others_give_back_during_a_walk_is_no_fault_of_the_server(
     assert walk.is_over or walk.is_closing
 
 
+def test_a_walk_whose_unknown_head_was_given_back_is_answered_at_once() -> None:
+    room = Room()
+    room.chain(9, [])
+    walk = FrontierWalk(room.frontier(), room.graph, 1024)
+    walk.ids()
+    walk.learn([0])
+    assert walk.ids() == [name(8), name(7), name(6), name(4), name(0)]
+    walk.learn([])
+    assert walk.is_over
+
+
 @pytest.mark.parametrize("unknown", [[5], [0, 0], [-1]])
 def test_indexes_that_were_not_asked_for_are_a_fault(unknown: list[int]) -> None:
     walk = FrontierWalk([name(1), name(2)], None, 1024)
@@ -294,12 +304,6 @@ def test_indexes_that_were_not_asked_for_are_a_fault(unknown: list[int]) -> None
 def test_a_server_that_contradicts_itself_is_a_fault() -> None:
     room = Room()
     room.chain(9, [])
-    walk = FrontierWalk(room.frontier(), room.graph, 1024)
-    walk.ids()
-    walk.learn([0])
-    assert walk.ids() == [name(8), name(7), name(6), name(4), name(0)]
-    with pytest.raises(ServerFault, match="unknown before"):
-        walk.learn([1])
     closing = FrontierWalk(room.frontier(), room.graph, 1024)
     closing.ids()
     closing.learn([0])

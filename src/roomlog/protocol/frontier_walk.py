@@ -87,6 +87,8 @@ class FrontierWalk:
     def learn(self, unknown: list[int]) -> None:
         """Which of the ids asked last the server lacks, by index.
 
+        What it lacked before it may have by now: others give back what it lost as well. Once none
+        is lacking it has sent all that is in the history of none of them, and the walk is over.
         Raises `ServerFault` for what cannot be.
         """
         lacking = set(unknown)
@@ -94,8 +96,6 @@ class FrontierWalk:
             raise broken("request-end", "unknown ids that were not asked for")
         if self.is_closing and lacking:
             raise broken("request-end", "ids are unknown that were known before")
-        if self._witness is not None and not self.is_closing and 0 not in lacking:
-            raise broken("request-end", "an id is known that was unknown before")
         for index, node_id in enumerate(self._asked):
             self._is_known[node_id] = index not in lacking
         if lacking:
