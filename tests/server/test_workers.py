@@ -17,7 +17,7 @@ import pytest
 from roomlog.core.replica import Replica
 from roomlog.server.metrics import Metrics
 from roomlog.server.store_reader import StoreReader
-from roomlog.server.worker_frames import HashFound, ReplayTask
+from roomlog.server.worker_frames import GO, TASK, HashFound, ReplayTask, frame
 from roomlog.server.workers import Worker, WorkFailed
 from roomlog.store.interface import NodeStore
 from roomlog.store.sqlite import SqliteStore
@@ -159,3 +159,31 @@ def test_the_process_ends_when_nobody_holds_its_input_any_more() -> None:
     start = "from roomlog.server.worker_process import main; main()"
     ended = subprocess.run([sys.executable, "-c", start], input=b"", timeout=60, check=False)
     assert ended.returncode == 0
+
+
+@pytest.mark.xfail(strict=True, reason="it writes a traceback into the dead server's log")
+@pytest.mark.parametrize("has_store", [True, False])
+def test_the_process_of_a_server_that_was_killed_leaves_without_a_word(
+    has_store: bool, store: SqliteStore
+) -> None:
+    written(store, 3)
+    start = "from roomlog.server.worker_process import main; main()"
+    task = ReplayTask(
+        "hash", str(store.path if has_store else store.path / "gone"), "room", bytes(32), 3
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", start],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdin.write(frame(TASK, msgspec.msgpack.encode(task)) + frame(GO))
+    process.stdin.flush()
+    assert process.wait(timeout=60) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stdin.close()
+    process.stderr.close()
