@@ -231,6 +231,22 @@ def test_t52_what_follows_a_refused_node_is_rebased_not_lost() -> None:
     assert len(rewritten[0].nodes) == len(text)
 
 
+def test_t52_what_is_refused_together_with_its_ancestor_is_rebased_not_lost() -> None:
+    server = ModelServer(refuse=refusing("secret/k", "write_forbidden"))
+    ada = SimulatedClient("ada", ADA, server)
+    # Written before the session began, so all of it goes up in one pack and has one answer.
+    ada.engine.replica.map("secret")["k"] = 1
+    ada.flush()
+    for index, character in enumerate("a day"):
+        ada.engine.replica.text("notes").insert(index, character)
+        ada.flush()
+    ada.connect()
+    settle(ada)
+    assert str(ada.engine.replica.text("notes")) == "a day"
+    assert len(ada.rejections) == 1
+    assert_agree(server, ada)
+
+
 def test_t52_only_the_named_operations_of_a_refused_node_are_dropped() -> None:
     server = ModelServer(refuse=refusing("secret/k", "policy_violation", {"ops": [1]}))
     ada = SimulatedClient("ada", ADA, server)

@@ -402,6 +402,9 @@ def test_t18_lone_surrogates_are_refused_before_anything_changes(ada: Replica, t
 def test_t18_positions_count_scalar_values_whatever_they_look_like(ada: Replica) -> None:
     notes = ada.text("notes")
     notes.append("\U0001f468\u200d\U0001f469e\u0301\x00z")
+    # Nine UTF-16 units, but seven characters.
+    with pytest.raises(IndexError):
+        notes.insert(8, "beyond the end")
     notes.insert(3, "|")
     notes.delete(4, 2)
     ada.commit(NOW_MS)

@@ -411,6 +411,19 @@ def test_t17_own_edits_are_committed_before_an_import_and_then_seen_by_all() -> 
     assert "flushed=1" in repr(result)
 
 
+def test_t17_own_edits_are_committed_before_nodes_are_added() -> None:
+    ada = Replica("room", ADA)
+    bob = a_chain(2, Replica("room", BOB))
+    ada.text("t").append("mine")
+    result = ada.add_nodes(list(bob.nodes()), NOW_MS)
+    (own,) = result.flushed
+    assert ada.node(own).parents == ()
+    assert not ada.has_open_edits
+    assert len(ada) == 3
+    bob.import_pack(ada.export(ids=[own]))
+    assert bob.state_hash() == ada.state_hash()
+
+
 def test_t3_no_key_inside_a_node_does_anything_special() -> None:
     ada = Replica("room", ADA)
     bob = Replica("room", BOB)

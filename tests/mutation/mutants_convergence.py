@@ -146,12 +146,10 @@ CONVERGENCE = (
     Mutant(
         name="a text counts UTF-16 units",
         traps=(18,),
-        file="core/open_edits.py",
-        old="        length = 0 if state is None else len(state.document)\n"
-        "        if position < 0 or position > length:",
-        new='        units = b"" if state is None else str(state.document).encode("utf-16-le")\n'
-        "        length = len(units) // 2\n"
-        "        if position < 0 or position > length:",
+        file="core/crdt/text/document.py",
+        old="        size = len(text)\n        self._text.insert(position, text)\n",
+        new='        size = len(text.encode("utf-16-le")) // 2\n'
+        "        self._text.insert(position, text)\n",
     ),
     Mutant(
         name="a character beyond the basic plane counts twice",
@@ -226,7 +224,7 @@ CONVERGENCE = (
         file="server/admission.py",
         old="            check_node(node)\n",
         new="            check_node(node)\n"
-        '            if any(getattr(each, "position", 0) == 10**6 for each in node.operations()):\n'
+        '            if any(getattr(each, "position", 0) > 10**6 for each in node.operations()):\n'
         '                raise Reject(RejectClass.BODY_INVALID, "outside of the text")\n',
     ),
     Mutant(

@@ -231,10 +231,11 @@ def test_t18_positions_count_scalar_values_whatever_they_are_made_of() -> None:
         (1, [0], [insert(3, "|")]),
         (2, [0], [delete(4, 2)]),
         (3, [0], [delete(1, 1), insert(6, "\U0010ffff")]),
+        (4, [0], [insert(8, "in nine units, but not in seven characters")]),
     ]
     # Seven characters, one of them deleted by node 3: position 6 is the end.
     want = "\U0001f468\U0001f469|ez\U0010ffff"
-    assert orders(nodes, {node: key(node) for node in range(4)}) == {want}
+    assert orders(nodes, {node: key(node) for node in range(5)}) == {want}
     document = TextDocument(key)
     document.insert(0, 0, family)
     assert len(document) == 3
