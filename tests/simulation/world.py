@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from roomlog.core.hashing import hash_bytes
-from tests.simulation.loop import SimulatedLoop
+from tests.simulation.loop import Life, SimulatedLoop
 from tests.simulation.network import Network
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ class World:
         self.network = Network(self.loop, self.chance("network"), self.saw)
         self.servers: dict[str, ServerMachine] = {}
         self.clients: dict[str, ClientMachine] = {}
+        self.strangers: list[Life] = []
+        """Whoever is hostile and at it."""
+        self.forbidden: dict[bytes, str] = {}
+        """Nodes that nobody may ever take, by id, and what is wrong with each."""
         self.invariants: Invariants
 
     def chance(self, purpose: str) -> random.Random:
@@ -56,4 +60,6 @@ class World:
         for machine in (*self.servers.values(), *self.clients.values()):
             if machine.life is not None:
                 machine.life.is_over = True
+        for life in self.strangers:
+            life.is_over = True
         self.loop.forget()

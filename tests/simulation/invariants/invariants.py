@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from roomlog.client.status import Phase
 from roomlog.store.verification import FaultFound, verify_room
+from tests.simulation.hostile.end import check_nothing_forbidden
 from tests.simulation.invariants import bounds
 from tests.simulation.invariants.acknowledged import Acknowledged
 from tests.simulation.invariants.agreement import Agreement, disagreement
@@ -34,6 +35,7 @@ class Invariants:
         Raises `Violation`.
         """
         self.faults()
+        check_nothing_forbidden(self._world)
         for server in self._world.servers.values():
             if server.is_running:
                 bounds.check_server(server)
@@ -46,6 +48,8 @@ class Invariants:
     def faults(self) -> None:
         """Nothing failed in a way that nobody had thought of."""
         for context in self._world.loop.faults:
+            if isinstance(context.get("exception"), Violation):
+                raise context["exception"]
             raise Violation(
                 "nobody_took_it", f"{context.get('message')} {context.get('exception')!r}"
             )

@@ -1,0 +1,1 @@
+"""Clients and servers that break the rules on purpose."""
