@@ -161,7 +161,6 @@ def test_the_process_ends_when_nobody_holds_its_input_any_more() -> None:
     assert ended.returncode == 0
 
 
-@pytest.mark.xfail(strict=True, reason="it writes a traceback into the dead server's log")
 @pytest.mark.parametrize("has_store", [True, False])
 def test_the_process_of_a_server_that_was_killed_leaves_without_a_word(
     has_store: bool, store: SqliteStore

@@ -103,20 +103,24 @@ def room_of(frames: Iterable[Frame]) -> NodeStore:
 
 
 def serve(tasks: Iterable[tuple[ReplayTask, list[Frame]]], output: BinaryIO) -> None:
-    """Do every task; a task that fails is answered with why, and the next one is done."""
-    for task, frames in tasks:
-        try:
-            store: NodeStore
-            store = SqliteStore.open_read_only(task.store) if task.store else room_of(frames)
-            with contextlib.closing(store):
-                for part in run_task(task, store):
-                    output.write(part)
-                    output.flush()
-        except BrokenPipeError:
-            return
-        except Exception as error:
-            output.write(frame(FAILED, f"{type(error).__name__}: {error}".encode()))
-            output.flush()
+    """Do every task; a task that fails is answered with why, and the next one is done.
+
+    Returns when nobody takes answers any more.
+    """
+    with contextlib.suppress(BrokenPipeError):
+        for task, frames in tasks:
+            try:
+                store: NodeStore
+                store = SqliteStore.open_read_only(task.store) if task.store else room_of(frames)
+                with contextlib.closing(store):
+                    for part in run_task(task, store):
+                        output.write(part)
+                        output.flush()
+            except BrokenPipeError:
+                raise
+            except Exception as error:
+                output.write(frame(FAILED, f"{type(error).__name__}: {error}".encode()))
+                output.flush()
 
 
 def _read_frames(source: BinaryIO, frames: queue.SimpleQueue[Frame]) -> None:
@@ -151,3 +155,5 @@ def main() -> None:
     source = sys.stdin.buffer
     threading.Thread(target=_read_frames, args=(source, frames), daemon=True).start()
     serve(_tasks(frames), output)
+    # The server is gone, and what is left in the buffer has nowhere to go.
+    os._exit(0)
