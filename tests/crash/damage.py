@@ -11,8 +11,9 @@ from pathlib import Path
 
 import roomlog
 from roomlog.client.backoff import Backoff
+from roomlog.store.errors import StoreError
 from tests.crash.round import Round
-from tests.crash.stored_log import ROOM, Answer, asked, stored_nodes
+from tests.crash.stored_log import ROOM, Answer, asked, stored_ids, stored_nodes
 
 DATABASE = "roomlog.sqlite3"
 WAL = "roomlog.sqlite3-wal"
@@ -92,16 +93,28 @@ async def damage(here: Round) -> None:
     here.note(f"damage: {name}")
     here.count(name)
     here.may_lack = True
-    if await _serves(here, name):
+    is_gone = file_name != KEY and await asyncio.to_thread(_is_room_gone, here.store)
+    if is_gone:
+        # A server would found another room for strangers, and send everybody else away for good.
+        here.note("the room is gone")
+    elif await _serves(here, name):
         known |= {each.id for writer in here.writers for each in writer.doc.replica.nodes()}
         await _read_by_somebody(here, known)
         await here.server.kill()
-    if not await _is_sound(here):
+    if is_gone or file_name == KEY or not await _is_sound(here):
         copy = here.choose.choice((healthy, older))
         here.put_back(copy)
         here.note(f"{copy.name} copy put back")
     await here.server.start()
     await here.acknowledged_again()
+
+
+def _is_room_gone(path: Path) -> bool:
+    """Whether the store is one like any other, only that the room is not in it."""
+    try:
+        return not stored_ids(path) and not (path / WAL).exists()
+    except StoreError:
+        return False
 
 
 async def _serves(here: Round, name: str) -> bool:
@@ -134,4 +147,4 @@ async def _is_sound(here: Round) -> bool:
     """What `roomlog verify` says of the stopped store, without losing its composure."""
     answer = await asyncio.to_thread(lambda: Answer(asked("verify", "--store", here.store)))
     here.note(f"verify: {answer.code} {answer.err.strip()}")
-    return answer.code == 0 and (here.store / "server.key").exists()
+    return answer.code == 0

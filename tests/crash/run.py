@@ -58,9 +58,7 @@ def played(seed: int, names: list[str] | None, keep: Path | None) -> dict[str, A
         line |= {"outcome": "passed", **asyncio.run(play(seed, directory, faults))}
     except NotHere as reason:
         line |= {"outcome": "left out", "reason": str(reason)}
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
+    except Exception:
         line |= {"outcome": "failed", "error": traceback.format_exc()}
         if keep is not None:
             shutil.copytree(directory, keep / str(seed), dirs_exist_ok=True)
