@@ -240,6 +240,9 @@ def test_t18_positions_count_scalar_values_whatever_they_are_made_of() -> None:
     document.insert(0, 0, family)
     assert len(document) == 3
     assert document.slice(1, 2) == "\u200d"
+    document.add_node(1, [0], [insert(3, "|")])
+    document.add_node(2, [0], [insert(4, "beyond the end of what its author saw")])
+    assert str(document) == family + "|"
 
 
 MISSES = [
