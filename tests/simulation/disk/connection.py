@@ -10,7 +10,10 @@ from typing import Any, Final, NoReturn, final
 
 import apsw
 
-_SET_AUTOCHECKPOINT: Final = re.compile(r"\s*PRAGMA\s+wal_autocheckpoint\s*=\s*(-?\d+)", re.I)
+_SETTING: Final = re.compile(
+    r"\s*PRAGMA\s+(wal_autocheckpoint|journal_size_limit)\s*=\s*(-?\d+)\s*$", re.I
+)
+_WRITER: Final = re.compile(r"\s*PRAGMA\s+journal_mode\b", re.I)
 _CHANGES_ROWS: Final = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE)\b", re.I)
 _DEFAULT_AUTOCHECKPOINT_PAGES: Final = 1_000
 _TIMEOUT_MS: Final = 5_000
@@ -64,6 +67,20 @@ def power_is_off() -> Exception:
 
 
 @final
+class Limits:
+    """Upper bounds on what a connection may ask for, so that what is rare happens in a short run.
+
+    How many pages of the log call for a checkpoint, to how many bytes a log is cut, and how many
+    pages a connection keeps in memory before it writes some of an open transaction; None: as asked.
+    """
+
+    def __init__(self) -> None:
+        self.wal_autocheckpoint: int | None = None
+        self.journal_size_limit: int | None = None
+        self.cache_pages: int | None = None
+
+
+@final
 class DiskCursor:
     """The cursor of one statement."""
 
@@ -111,11 +128,12 @@ class DiskCursor:
 class DiskConnection:
     """A connection as `sqlite3.connect(uri, isolation_level=None)` gives it."""
 
-    def __init__(self, uri: str, vfs: str, cached_statements: int) -> None:
+    def __init__(self, uri: str, vfs: str, cached_statements: int, limits: Limits) -> None:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
         self.is_open = False
         self._committed = False
-        self._autocheckpoint_pages = _DEFAULT_AUTOCHECKPOINT_PAGES
+        self._limits = limits
+        self._autocheckpoint_pages = limits.wal_autocheckpoint or _DEFAULT_AUTOCHECKPOINT_PAGES
         try:
             self._connection = apsw.Connection(
                 uri, flags=flags, vfs=vfs, statementcachesize=cached_statements
@@ -135,6 +153,14 @@ class DiskConnection:
         """Run one statement to its end, or up to its first row."""
         self._require_open()
         self._committed = False
+        setting = _SETTING.match(sql)
+        if setting is not None:
+            name, value = setting[1].lower(), int(setting[2])
+            limit = getattr(self._limits, name)
+            value = value if limit is None else min(value, limit)
+            sql = f"PRAGMA {name} = {value}"
+            if name == "wal_autocheckpoint":
+                self._autocheckpoint_pages = value
         cursor = self._connection.cursor()
         try:
             cursor.execute(sql, parameters or None)
@@ -142,9 +168,12 @@ class DiskConnection:
             # What fails after the commit, or in a checkpoint behind it, SQLite does not tell.
             if not self._committed:
                 self.translate(error)
-        if (setting := _SET_AUTOCHECKPOINT.match(sql)) is not None:
-            self._autocheckpoint_pages = int(setting[1])
+        if setting is not None:
+            # SQLite's own hook took the place of ours.
             self._connection.set_wal_hook(self._after_commit)
+        if self._limits.cache_pages is not None and _WRITER.match(sql):
+            with contextlib.suppress(apsw.Error):
+                self._connection.execute(f"PRAGMA cache_size = {self._limits.cache_pages}")
         changed = self._connection.changes() if _CHANGES_ROWS.match(sql) else -1
         return DiskCursor(self, cursor, changed)
 

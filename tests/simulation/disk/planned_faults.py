@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import sys
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final, cast, final
 
 import apsw
@@ -49,7 +51,21 @@ def disk_error(code: int, reason: str) -> apsw.Error:
     """What a VFS raises for SQLite to see `code`, an extended result code."""
     error: Any = _CLASSES.get(code & 0xFF, apsw.IOError)(reason)
     error.result, error.extendedresult = code & 0xFF, code
+    error.is_simulated = True
     return cast(apsw.Error, error)
+
+
+def _without_simulated(report: Callable[[Any], object]) -> Callable[[Any], None]:
+    """Nobody needs to hear of our errors where SQLite met a second one on its way out."""
+
+    def hear(unraisable: Any) -> None:
+        if not getattr(unraisable.exc_value, "is_simulated", False):
+            report(unraisable)
+
+    return hear
+
+
+sys.unraisablehook = _without_simulated(sys.unraisablehook)
 
 
 class _Plan:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final, final
 from urllib.parse import quote
 
-from tests.simulation.disk.connection import DiskConnection, power_is_off
+from tests.simulation.disk.connection import DiskConnection, Limits, power_is_off
 from tests.simulation.disk.kept_file import KeptFile, Loss
 from tests.simulation.disk.planned_faults import Call, Fault, PlannedFaults
 from tests.simulation.disk.vfs import DiskVFS, fail
@@ -39,6 +39,7 @@ class SimulatedDisk:
         self.root = root
         self.stream = stream
         self.capacity_bytes: int | None = None
+        self.limits = Limits()
         self.faults = PlannedFaults()
         self.is_on = True
         self._vfs_name = f"simulated-disk-{next(_NUMBERS)}"
@@ -211,7 +212,7 @@ class SimulatedDisk:
         if not self.is_on:
             raise power_is_off()
         uri = f"file:{quote(str(path.absolute()))}?{query}"
-        connection = DiskConnection(uri, self._vfs_name, _CACHED_STATEMENTS)
+        connection = DiskConnection(uri, self._vfs_name, _CACHED_STATEMENTS, self.limits)
         self._connections = [each for each in self._connections if each.is_open]
         self._connections.append(connection)
         return connection
