@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from roomlog.client.address import Address
 from roomlog.client.backoff import Backoff
@@ -24,6 +24,9 @@ from tests.simulation.loop import Life
 from tests.simulation.network import Conditions
 from tests.simulation.sockets import ClientSocket
 from tests.simulation.world import EPOCH_MS, World
+
+CLOSED_WITHIN_S = 60.0
+"""Longer than an application waits for its document to close."""
 
 
 class ClientMachine:
@@ -43,13 +46,21 @@ class ClientMachine:
         history: History = "full",
         patterns: tuple[str, ...] | None = None,
         capabilities_off: Iterable[str] = (),
+        key_of: str = "",
     ) -> None:
         self.world = world
         self.name = name
         self.room_id = room_id
         self.origin = origin
         self.conditions = Conditions()
-        seed = world.chance(f"{name} key").randbytes(32)
+        self.has_store = has_store
+        self.tools: dict[str, Any] = {}
+        """What this life's application holds: undo managers, feeds."""
+        self.kept: dict[str, None] = {}
+        """What some life was told to be on disk, to be found again for ever."""
+        self.had_damaged_line = False
+        """Whether its frames were dropped, doubled or swapped: servers may blame it for that."""
+        seed = world.chance(f"{key_of or name} key").randbytes(32)
         self.identity = None if is_reader else Identity.from_seed(seed)
         self.clock = MachineClock(world.loop, EPOCH_MS)
         self.disk = SimulatedDisk(world.directory / name, world.chance(f"{name} disk"))
@@ -80,6 +91,7 @@ class ClientMachine:
         assert not self.is_running
         self.life = Life(self.name)
         self.document = None
+        self.tools = {}
         self.world.loop.in_life(self.life, self.world.loop.create_task, self._open())
         self.world.write(self.name, "starts")
 
@@ -136,25 +148,36 @@ class ClientMachine:
             self.disk.power_loss()
         else:
             self.disk.crash()
-        store, self._store = self._store, None
-        if store is not None:
-            # The kernel lets go of a dead process's lock.
-            with suppress(OSError):
-                os.close(store._lock)
+        self._let_go_of_lock()
         self.world.write(self.name, "lost power" if power_loss else "was killed")
 
     async def close(self) -> None:
-        """Leave as an application does."""
+        """Leave as an application does. Returns when it has left, or was killed meanwhile.
+
+        Raises what closing a document raises, and TimeoutError when it does not end.
+        """
         document, life = self.document, self.life
         assert document is not None
         assert life is not None
         loop = self.world.loop
         leaving = loop.in_life(life, loop.create_task, document.__aexit__(None, None, None))
-        try:
-            await asyncio.wait_for(leaving, 60.0)
-        finally:
-            self.document = None
-            self._store = None
-            self.world.network.end_life(life, is_silent=False)
-            self.disk.crash()
+        # Whoever has left the document does not edit it any more.
+        self.document = None
+        deadline = loop.time() + CLOSED_WITHIN_S
+        while not leaving.done():
+            if life.is_over:
+                return
+            if loop.time() > deadline:
+                raise TimeoutError(f"{self.name} does not come to an end of closing")
+            await asyncio.sleep(0.05)
+        self.world.network.end_life(life, is_silent=False)
+        self.disk.crash()
+        self._let_go_of_lock()
         self.world.write(self.name, "left")
+        leaving.result()
+
+    def _let_go_of_lock(self) -> None:
+        """The kernel takes back what a process held that is no more."""
+        store, self._store = self._store, None
+        if store is not None and not store._is_closing:
+            os.close(store._lock)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import contextvars
 import heapq
+import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -59,6 +60,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._now
 
+    def skip(self, seconds: float) -> None:
+        """Let time pass in which no machine does anything, as if all of them slept."""
+        self._now += seconds
+
     def run_in_executor(  # type: ignore[override]
         self,
         executor: Executor | None,
@@ -100,11 +105,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def forget(self) -> None:
         """The run is over: let go of tasks that will never be taken further."""
+        # What they say about ending in the middle of something is nobody's fault.
+        logging.disable(logging.CRITICAL)
         for task in self._tasks:
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
                 with contextlib.suppress(BaseException):
                     task.get_coro().close()  # type: ignore[union-attr]
+        logging.disable(logging.NOTSET)
         self._tasks.clear()
         self._ready.clear()  # type: ignore[attr-defined]
         self._scheduled.clear()  # type: ignore[attr-defined]

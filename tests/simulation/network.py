@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -70,7 +71,9 @@ class Lane:
         """Put a frame on its way, with whatever is wrong with the line."""
         if self.is_ended:
             return
-        for look in self._link.network.observers:
+        network = self._link.network
+        network.checksum = zlib.crc32(payload, network.checksum)
+        for look in network.observers:
             look(self._link, self.name, opcode, payload)
         faults = getattr(self._link.conditions, self.name)
         if faults and opcode in (TEXT, BINARY):
@@ -221,6 +224,8 @@ class Network:
         """Told by name of every fault that took effect."""
         self.observers: list[Callable[[Link, str, int, bytes], None]] = []
         """Shown every frame as it is sent: its link, lane, opcode and payload."""
+        self.checksum = 0
+        """Of all frames sent so far: two runs of one plan have it in common."""
         self.links: list[Link] = []
         self.servers: dict[str, ServerMachine] = {}
         """By origin, such as "ws://north:80"."""

@@ -30,6 +30,8 @@ from tests.simulation.sockets import ServerFrames, ServerTransport
 from tests.simulation.world import EPOCH_MS, World
 
 STORE_SHARE_OF_DRAIN = 0.2
+STOPPED_WITHIN_S = 10.0
+"""What a server may take on top of its drain deadline."""
 
 
 class ServerMachine:
@@ -52,6 +54,10 @@ class ServerMachine:
         self.log = JournalLog(self)
         self.is_listening = False
         self.connections: list[Connection] = []
+        self.copy: tuple[list[bytes], dict[str, bytes]] | None = None
+        """Its rooms' lineages and its files, as somebody copied them once."""
+        self.was_put_back = False
+        """Whether its files were ever replaced by that copy."""
         self._chance = world.chance(f"{name} host")
         world.servers[name] = self
         world.network.servers[self.origin] = self
@@ -126,13 +132,25 @@ class ServerMachine:
         self.world.loop.create_task(drive(connection, ServerFrames(link, most_bytes)))
 
     async def stop(self) -> None:
-        """SIGTERM: drain, write, close."""
+        """SIGTERM: drain, write, close. Returns when that is done, or when it was killed meanwhile.
+
+        Raises TimeoutError when it does not end.
+        """
         assert self.life is not None
-        life, config = self.life, self.config
-        stopping = self.world.loop.in_life(life, self.world.loop.create_task, self._stop(config))
-        await stopping
+        life, config, loop = self.life, self.config, self.world.loop
+        stopping = loop.in_life(life, loop.create_task, self._stop(config))
+        deadline = loop.time() + config.drain_deadline_ms / 1000 + STOPPED_WITHIN_S
+        while not stopping.done():
+            if life.is_over:
+                return
+            if loop.time() > deadline:
+                raise TimeoutError(f"{self.name} does not come to an end of stopping")
+            await asyncio.sleep(0.05)
+        stopping.result()
         self.is_listening = False
         self.world.network.end_life(life, is_silent=False)
+        self.disk.crash()
+        self._let_go_of_lock()
         self.world.write(self.name, "stopped")
 
     async def _stop(self, config: ServerConfig) -> None:
@@ -153,10 +171,13 @@ class ServerMachine:
             self.disk.power_loss()
         else:
             self.disk.crash()
-        # The kernel lets go of a dead process's lock.
-        assert self.store._lock is not None
-        self.store._lock.release()
+        self._let_go_of_lock()
         self.world.write(self.name, "lost power" if power_loss else "was killed")
+
+    def _let_go_of_lock(self) -> None:
+        """The kernel takes back what a process held that is no more."""
+        if self.store._lock is not None:
+            self.store._lock.release()
 
     def try_start(self) -> bool:
         """Start, if the disk lets it; whether it serves."""

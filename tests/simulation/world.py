@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from roomlog.core.hashing import hash_bytes
 from tests.simulation.loop import Life, SimulatedLoop
+from tests.simulation.moments import Moments
 from tests.simulation.network import Network
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class World:
         self.forbidden: dict[bytes, str] = {}
         """Nodes that nobody may ever take, by id, and what is wrong with each."""
         self.invariants: Invariants
+        self.moments = Moments(self.loop)
 
     def chance(self, purpose: str) -> random.Random:
         """A stream of chance of its own: what one purpose draws changes no other."""
