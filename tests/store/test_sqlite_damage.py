@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,31 @@ def test_t21_a_flipped_bit_refuses_or_changes_nothing_but_never_loses_or_alters_
                 refused += 1
         store.close()
     assert refused > FLIPS // 3
+
+
+@pytest.mark.xfail(strict=True, reason="it is called unavailable, as if it could pass")
+@pytest.mark.parametrize(
+    ("word", "read"),
+    [
+        (b"head_seq", lambda store: store.rooms()),
+        (b"tail_checksum", lambda store: store.read_log("room-1", 0, 9)),
+        (b"snapshot INTEGER", lambda store: store.newest_snapshots("room-1")),
+    ],
+)
+def test_t21_a_schema_with_a_flipped_bit_is_damage_and_nothing_that_passes(
+    sound: tuple[Path, Content],
+    tmp_path: Path,
+    word: bytes,
+    read: Callable[[SqliteStore], object],
+) -> None:
+    path = copy_of(sound, tmp_path)
+    database = path / "roomlog.sqlite3"
+    offset = database.read_bytes().index(word)
+    flip(database, offset, 0)
+    store = SqliteStore.open_read_only(path)
+    with pytest.raises(StoreCorrupt, match="no such column"):
+        read(store)
+    store.close()
 
 
 @pytest.mark.parametrize("pages", [0, 1, 2, 5, -1])
