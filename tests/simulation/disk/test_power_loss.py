@@ -28,7 +28,6 @@ def test_what_was_committed_is_there_after_any_power_loss(tmp_path: Path, loss: 
     disk.close()
 
 
-@pytest.mark.xfail(strict=True, reason="a journal beside a log is rolled back by nobody")
 def test_a_journal_that_comes_back_beside_a_new_log_does_not_keep_the_store_shut(
     tmp_path: Path,
 ) -> None:

@@ -41,6 +41,7 @@ class StoreDirectory:
         self.path = path
         self.database = path / DATABASE_NAME
         self.write_ahead_log = path / f"{DATABASE_NAME}-wal"
+        self.rollback_journal = path / f"{DATABASE_NAME}-journal"
         self.unfinished_database = path / f"{DATABASE_NAME}.new"
         self.key = path / KEY_NAME
         self.lock_file = path / LOCK_NAME

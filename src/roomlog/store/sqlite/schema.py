@@ -176,6 +176,22 @@ def create_database(
         raise StoreUnavailable(f"cannot create {directory.database}: {error.strerror}") from error
 
 
+def roll_back_journal(directory: StoreDirectory, connect: Connect) -> None:
+    """Let SQLite undo what a lost power interrupted while the database got its write-ahead log.
+
+    Whoever only reads cannot, and with a log beside the journal is refused. Raises
+    `StoreUnavailable`, `StoreCorrupt`.
+    """
+    try:
+        connection = connect(directory.database, read_only=False)
+        try:
+            connection.execute("PRAGMA application_id").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise store_error(error) from error
+
+
 def require_database(directory: StoreDirectory) -> None:
     """Raise `StoreNotFound` when the directory holds no database."""
     if not directory.database.exists():

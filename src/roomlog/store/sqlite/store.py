@@ -43,6 +43,7 @@ from roomlog.store.sqlite.schema import (
     check_rooms,
     create_database,
     require_database,
+    roll_back_journal,
 )
 from roomlog.store.sqlite.snapshot_rows import (
     drop_snapshots,
@@ -97,6 +98,8 @@ class SqliteStore:
         try:
             if not directory.database.exists():
                 create_database(directory, connect, build, store_id, now_ms)
+            if directory.rollback_journal.exists():
+                roll_back_journal(directory, connect)
             readers = Readers(directory, connect, beside_writer=False)
             identity = readers.run(lambda conn: check_openable(conn, build, str(path)))
             check_current(identity, build, str(path))
