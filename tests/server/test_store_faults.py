@@ -319,6 +319,27 @@ async def test_a_page_that_cannot_be_read_ends_the_session_with_a_retry(
     assert (await reader.closed()).code == 1013
 
 
+async def test_t20_a_room_whose_packs_are_under_way_stays_in_memory(
+    start: Start, enter: Join, tmp_path: Path
+) -> None:
+    service = await start(path=str(tmp_path / "store"))
+    writer = await enter(service)
+    held = HeldBack(service)
+    room = service.hub.registry.rooms["room"]
+    await writer.push(writer.write())
+    await eventually(lambda: bool(service.hub._outcomes))
+    await writer.close()
+    await eventually(lambda: not service.hub.connections)
+    service.hub.registry.evict_idle(0.0)
+    assert service.hub.registry.rooms == {"room": room}
+    await held.release()
+    assert room.head_seq == 1
+    await eventually(lambda: room.is_quiet)
+    service.hub.registry.evict_idle(0.0)
+    assert service.hub.registry.rooms == {}
+    assert (await enter(service)).welcome["seq"] == 1
+
+
 async def test_t20_nothing_acknowledged_is_lost_by_eviction_or_restart(
     start: Start, enter: Join, tmp_path: Path
 ) -> None:

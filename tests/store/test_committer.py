@@ -179,7 +179,7 @@ def test_too_many_rooms_at_once_are_refused(setups: list[Setup]) -> None:
         setup.committer.create_room(new_room("two"))
 
 
-def test_closing_writes_and_answers_what_is_queued_and_then_takes_nothing(
+def test_t20_closing_writes_and_answers_what_is_queued_and_then_takes_nothing(
     setups: list[Setup],
 ) -> None:
     setup = make(setups)
