@@ -6,10 +6,14 @@ ROOMLOG_MACHINE_EXAMPLES is how many sequences of steps each machine tries.
 from __future__ import annotations
 
 import os
+import tempfile
 import unittest
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine
+
+_MEMORY = Path("/dev/shm")
 
 EXAMPLES = int(os.environ.get("ROOMLOG_MACHINE_EXAMPLES", "20"))
 
@@ -23,3 +27,8 @@ def machine_test(
     )
     test: type[unittest.TestCase] = machine.TestCase
     return test
+
+
+def scratch_directory() -> Path:
+    """A new directory, in memory where there is such a place: syncs are slow and not the matter."""
+    return Path(tempfile.mkdtemp(prefix="machine-", dir=_MEMORY if _MEMORY.is_dir() else None))

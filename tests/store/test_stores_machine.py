@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,7 +24,7 @@ from roomlog.store.interface import (
 )
 from roomlog.store.memory import MemoryStore
 from roomlog.store.sqlite import SqliteStore
-from tests.state_machines import machine_test
+from tests.state_machines import machine_test, scratch_directory
 from tests.store.chains import AUTHOR, Chain
 from tests.store.faults import Faults
 from tests.store.naive_store import NaiveStore, answer
@@ -67,7 +65,7 @@ class StoresMachine(RuleBasedStateMachine):
         self.faults = Faults()
         # What a disk does with syncs is not the matter here, and they are slow.
         self.faults.pragmas = ("synchronous = OFF",)
-        self.path = Path(tempfile.mkdtemp(prefix="stores-"))
+        self.path = scratch_directory()
         self.sqlite = self.open()
         self.identity = self.sqlite.identity
         self.founded: set[str] = set()
