@@ -13,7 +13,7 @@ import os
 import random
 from collections import Counter
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 from urllib.parse import quote
 
 from tests.simulation.disk.connection import DiskConnection, Limits, power_is_off
@@ -56,8 +56,11 @@ class SimulatedDisk:
             query += "&immutable=1"
         return self._connection(path, query)
 
-    def connect_local(self, path: Path, *, read_only: bool) -> DiskConnection:
-        """A connection as the SDK's local store opens one: made if there is none."""
+    def connect_local(self, path: Path, *, read_only: bool) -> Any:
+        """A connection as the SDK's local store opens one; the file is made if there is none.
+
+        That store names the class of the standard library, which `DiskConnection` only resembles.
+        """
         return self._connection(path, "mode=ro" if read_only else "mode=rwc")
 
     def fail_call(
