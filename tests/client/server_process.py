@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
@@ -29,17 +28,28 @@ PORTS_A_WORKER = 1_000
 _NUMBERS = itertools.count()
 
 
+_KEPT: list[socket.socket] = []
+
+
 def free_port() -> int:
     """A port for a server that is started later: from a range of this test worker's own.
 
-    Below the ports that the system gives away by itself, which somebody may get in between.
+    Below the ports that the system gives away by itself, which somebody may get in between. Other
+    runs on this machine have the same range. So the port is kept by a socket that does not listen:
+    whoever looks for a free one finds it taken, and a server, which reuses addresses, gets it.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    for number in _NUMBERS:
+    for number in itertools.islice(_NUMBERS, PORTS_A_WORKER):
         port = FIRST_PORT + worker * PORTS_A_WORKER + number % PORTS_A_WORKER
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+        keeper = socket.socket()
+        try:
+            keeper.bind(("127.0.0.1", port))
+        except OSError:
+            keeper.close()
+            continue
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _KEPT.append(keeper)
+        return port
     raise AssertionError("no port is free")
 
 
