@@ -10,7 +10,7 @@ from typing import cast
 
 import typer
 
-from roomlog.cli import key, loadtest, migrate, replay, room, serve, tail, verify, version
+from roomlog.cli import doctor, key, loadtest, migrate, replay, room, serve, tail, verify, version
 from roomlog.cli.failure import FAILED, INTERRUPTED, USAGE, Failure
 from roomlog.core.errors import RoomlogError
 from roomlog.core.reject import Reject
@@ -33,6 +33,7 @@ def make_app() -> typer.Typer:
     app.command("tail")(tail.tail)
     app.command("replay")(replay.replay)
     app.command("verify")(verify.verify)
+    app.command("doctor")(doctor.doctor)
     app.add_typer(room.app, name="room")
     app.add_typer(key.app, name="key")
     app.add_typer(migrate.app, name="migrate")
