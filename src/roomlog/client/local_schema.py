@@ -135,5 +135,34 @@ def migrate(
             )
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
             raise
+
+
+def is_named(connection: sqlite3.Connection) -> bool:
+    """Whether the store was given its room: one whose creation was cut short has tables only.
+
+    Whatever else is missing, a store with nodes is never taken for new.
+    """
+    (count,) = connection.execute(
+        "SELECT (SELECT count(*) FROM meta WHERE key = 'is_draft')"
+        " + EXISTS (SELECT 1 FROM node_pack) + EXISTS (SELECT 1 FROM snapshot)"
+    ).fetchone()
+    return int(count) > 0
+
+
+def name_room(connection: sqlite3.Connection, room_id: str, draft_lineage: bytes) -> None:
+    """Make the store that of a draft of `room_id`, all at once."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.executemany(
+            "INSERT INTO meta (key, value) VALUES (?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [("room_id", room_id), ("lineage", draft_lineage), ("is_draft", 1)],
+        )
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

@@ -28,7 +28,14 @@ else:
 from roomlog import __version__
 from roomlog.client.errors import LocalStoreError, LocalStoreLockedError, LocalStoreRoomError
 from roomlog.client.local_rows import apply_write
-from roomlog.client.local_schema import SCHEMA_VERSION, check_versions, is_empty, migrate
+from roomlog.client.local_schema import (
+    SCHEMA_VERSION,
+    check_versions,
+    is_empty,
+    is_named,
+    migrate,
+    name_room,
+)
 from roomlog.client.store_writes import StoreWrite, size_bytes
 from roomlog.client.stored_document import StoredDocument, read_document
 from roomlog.core.node import Node
@@ -188,11 +195,8 @@ class LocalStore:
         connection = self._connection
         version = 0 if is_empty(connection) else check_versions(connection, str(self.path))
         migrate(connection, version, __version__, self._wall_ms)
-        if version == 0:
-            connection.executemany(
-                "INSERT INTO meta (key, value) VALUES (?, ?)",
-                [("room_id", room_id), ("lineage", draft_lineage), ("is_draft", 1)],
-            )
+        if not is_named(connection):
+            name_room(connection, room_id, draft_lineage)
             _fsync_directory(self.path.parent)
         document = read_document(connection, str(self.path), SCHEMA_VERSION)
         if document.room_id != room_id:

@@ -32,7 +32,6 @@ def open_local(disk: SimulatedDisk, lineage: bytes = LINEAGE) -> LocalStore:
 
 @pytest.mark.parametrize("loss", [Loss.NOTHING, Loss.RANDOM])
 @pytest.mark.parametrize("fault", Fault)
-@pytest.mark.xfail(strict=True, reason="the room's name is written after the tables, by itself")
 def test_a_creation_that_was_cut_short_at_any_call_is_made_good_by_the_next(
     tmp_path: Path, fault: Fault, loss: Loss
 ) -> None:
