@@ -54,6 +54,7 @@ class ClientMachine:
         self.origin = origin
         self.conditions = Conditions()
         self.has_store = has_store
+        self.is_reader = is_reader
         self.tools: dict[str, Any] = {}
         """What this life's application holds: undo managers, feeds."""
         self.kept: dict[str, None] = {}

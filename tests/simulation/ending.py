@@ -92,9 +92,13 @@ async def _start_stopped(world: World) -> None:
 def _may_stop(client: ClientMachine, problem: Exception | None) -> bool:
     if isinstance(problem, LocalStoreError) or client.had_damaged_line:
         return True
+    if not isinstance(problem, ConnectionStoppedError):
+        return False
+    # Somebody who cannot make a room came before it was made.
+    if client.is_reader and problem.reject_class == RejectClass.ROOM_NOT_FOUND.wire:
+        return True
     # A hello that was on its way for too long.
-    timeout = RejectClass.TIMEOUT.wire
-    return isinstance(problem, ConnectionStoppedError) and problem.reject_class == timeout
+    return problem.reject_class == RejectClass.TIMEOUT.wire
 
 
 def _sleep_through_pauses(world: World) -> float:

@@ -58,7 +58,7 @@ def stop_reading(world: World, step: Step) -> None:
 
 @action("way")
 def way(world: World, step: Step) -> None:
-    """How the client reaches others from now on: fields of `Conditions`; what is left out is well."""
+    """How the client reaches others from now on: fields of `Conditions`, the others being well."""
     client = world.clients.get(step.who)
     if client is None:
         return
