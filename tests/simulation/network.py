@@ -62,6 +62,7 @@ class Lane:
         self._receiver = life
         self._last_at = 0.0
         self._held: Frame | None = None
+        self._on_its_way: deque[Frame] = deque()
         self._paused: list[Frame] = []
         self._receiving: asyncio.Future[None] | None = None
         self._drained: list[asyncio.Future[None]] = []
@@ -103,7 +104,12 @@ class Lane:
         self._last_at = at
         self.waiting_bytes += size_bytes
         self.most_waiting_bytes = max(self.most_waiting_bytes, self.waiting_bytes)
-        network.loop.in_life(NOBODY, network.loop.call_at, at, self._arrive, (opcode, payload))
+        self._on_its_way.append((opcode, payload))
+        network.loop.in_life(NOBODY, network.loop.call_at, at, self._next_arrives)
+
+    def _next_arrives(self) -> None:
+        # Timers of one moment have no order among them; frames have.
+        self._arrive(self._on_its_way.popleft())
 
     def _arrive(self, frame: Frame) -> None:
         if self.is_ended or self.is_frozen or self._link.conditions.is_partitioned:
