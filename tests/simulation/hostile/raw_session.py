@@ -69,11 +69,14 @@ class RawSession:
 
     # frames
 
-    async def dial(self, codec_offered: Codec | None = None, *, offers: bool = True) -> None:
+    async def dial(self, *, offers: bool = True) -> None:
         """Open the socket and say nothing. `offers` False: no subprotocol. Raises OSError."""
-        offered = (codec_offered or self.codec) if offers else None
         self.link = await self.world.network.dial(
-            self.life, self.conditions, self.origin, self.room_id, offered
+            self.life,
+            self.conditions,
+            self.origin,
+            self.room_id,
+            self.codec if offers else None,
         )
 
     def send_frame(self, payload: bytes, opcode: int | None = None) -> None:
