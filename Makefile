@@ -10,6 +10,15 @@ ROOMLOG_BIND ?= 127.0.0.1:7878
 PYTEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 HISTORIES ?= 10000
+SEEDS ?= 1000
+SEED_START ?= 0
+JOBS ?= 2
+ROUNDS ?= 20
+SECONDS_EACH ?= 60
+SIMULATE_ARGS ?=
+CRASH_ARGS ?=
+FUZZ_ARGS ?=
+MUTANT_ARGS ?=
 
 BIN = $(VENV)/bin
 RUNTIME_STAMP = $(VENV)/.runtime-stamp
@@ -22,7 +31,7 @@ PIP_COMPILE = $(LOCK_VENV)/bin/pip-compile --quiet --generate-hashes --strip-ext
 	--no-emit-options $(LOCK_ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types format conformance histories docs bench compiled test-compiled lock clean distclean
+.PHONY: help run test lint types format conformance histories simulate crash fuzz mutants docs bench compiled test-compiled lock clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -55,6 +64,18 @@ conformance: $(RUNTIME_STAMP) ## run a file of ordering histories: FILE=historie
 histories: $(DEVELOPMENT_STAMP) ## merge HISTORIES (10000) adversarial histories as the naive oracles do, and count collisions
 	ROOMLOG_HISTORIES=$(HISTORIES) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) -rP \
 		tests/core/test_convergence.py tests/core/crdt/text/test_text_convergence.py
+
+simulate: $(DEVELOPMENT_STAMP) ## run SEEDS (1000) simulated worlds from SEED_START (0) on, JOBS (2) at once
+	$(BIN)/python -m tests.simulation.run --seeds $(SEEDS) --seed-start $(SEED_START) --jobs $(JOBS) $(SIMULATE_ARGS)
+
+crash: $(DEVELOPMENT_STAMP) ## kill and starve a real server ROUNDS (20) times, from SEED_START (0) on
+	$(BIN)/python -m tests.crash.run --rounds $(ROUNDS) --seed $(SEED_START) $(CRASH_ARGS)
+
+fuzz: $(DEVELOPMENT_STAMP) ## fuzz every decoder for SECONDS_EACH (60)
+	$(BIN)/python -m tests.fuzz.run --seconds-each $(SECONDS_EACH) --jobs $(JOBS) $(FUZZ_ARGS)
+
+mutants: $(DEVELOPMENT_STAMP) ## put each listed bug into a copy: the tests must find it
+	$(BIN)/python -m tests.mutation.run --jobs $(JOBS) $(MUTANT_ARGS)
 
 docs: $(RUNTIME_STAMP) ## generate the reference pages from the declarations
 	$(BIN)/python scripts/generate_reference.py
