@@ -90,7 +90,6 @@ def test_t21_a_flipped_bit_refuses_or_changes_nothing_but_never_loses_or_alters_
     assert refused > FLIPS // 3
 
 
-@pytest.mark.xfail(strict=True, reason="it is called unavailable, as if it could pass")
 @pytest.mark.parametrize(
     ("word", "read"),
     [

@@ -364,7 +364,7 @@ def test_a_database_whose_tables_are_gone_is_refused(tmp_path: Path, faults: Fau
     connection.execute("DROP TABLE admission")
     connection.commit()
     connection.close()
-    with pytest.raises(StoreUnavailable, match="admission"):
+    with pytest.raises(StoreCorrupt, match="admission"):
         open_store(tmp_path, faults)
 
 

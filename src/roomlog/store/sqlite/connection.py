@@ -16,7 +16,10 @@ CACHED_STATEMENTS: Final = 256
 JOURNAL_SIZE_LIMIT_BYTES: Final = 64 << 20
 # A checkpoint happens inside a commit. Rarer ones write a page that changed often only once.
 CHECKPOINT_PAGES: Final = 8_192
-CORRUPTION_CODES: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# Our statements are fixed: an error in one (no such table or column) is one of the schema.
+CORRUPTION_CODES: Final = frozenset(
+    {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+)
 
 
 class Cursor(Protocol):
