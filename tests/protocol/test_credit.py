@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roomlog.core.node import MAX_NODE_BYTES
 from roomlog.protocol.credit import Bucket, PushCredit
-from roomlog.protocol.limits import SessionLimits
+from roomlog.protocol.limits import LEAST_FRAME_BYTES, SessionLimits
 
 LIMITS = SessionLimits(
     slice_nodes=100, slice_bytes=10_000, live_nodes_per_second=10, live_bytes_per_second=1_000
@@ -147,6 +149,17 @@ def test_a_client_that_waits_is_always_told_in_the_end(
     if slice_nodes - min(spent, slice_nodes) < max(1, slice_nodes // 4):
         made.refill(10_000_000)
         assert made.is_worth_announcing()
+
+
+@pytest.mark.xfail(strict=True)
+def test_a_client_that_has_too_little_for_the_largest_node_is_told_of_more() -> None:
+    limits = SessionLimits(slice_bytes=LEAST_FRAME_BYTES)
+    made = credit(limits=limits)
+    # It has more than a quarter of a slice left, and one node to send that is longer than that.
+    assert made.spend_bytes(LEAST_FRAME_BYTES - MAX_NODE_BYTES)
+    made.refill(1_000)
+    assert made.is_worth_announcing()
+    assert made.announce().bytes >= LEAST_FRAME_BYTES - MAX_NODE_BYTES + LEAST_FRAME_BYTES
 
 
 def test_a_bucket_gives_its_depth_then_its_rate() -> None:
