@@ -8,10 +8,12 @@ from tests.simulation import (
     questions,
     writing_actions,
 )
+from tests.simulation.hostile import every as hostile_clients
 
 __all__ = [
     "clock_faults",
     "disk_faults",
+    "hostile_clients",
     "machine_faults",
     "network_faults",
     "questions",

@@ -11,6 +11,7 @@ from roomlog.client.local_store import read_stored
 from roomlog.client.status import Phase
 from roomlog.core.reject import RejectClass
 from roomlog.store.errors import StoreError
+from tests.simulation.hostile.end import end_hostility
 from tests.simulation.invariants.violation import Violation
 from tests.simulation.lost_nodes import lacks_only, lost_for_good
 from tests.simulation.machine_faults import begin_machine
@@ -29,6 +30,7 @@ LONG_PAUSE_MS = 30_000
 def end_faults(world: World) -> None:
     """From now on nothing goes wrong any more; who is dead starts."""
     world.moments.forget()
+    end_hostility(world)
     for machine in (*world.servers.values(), *world.clients.values()):
         machine.disk.capacity_bytes = None
         machine.disk.faults.clear()

@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.simulation.generated_edits import PATTERNS, EditMaker, big_edit
 from tests.simulation.generated_faults import FAULTS
+from tests.simulation.generated_hostility import some_hostility
 from tests.simulation.generated_machines import some_clients, some_server
 from tests.simulation.plan import Plan, Step
 
@@ -39,6 +40,7 @@ class _Maker:
         duration_ms = chance.choice(DURATIONS_MS)
         steps = [*self._starts(names, duration_ms), *self._activity(names, duration_ms)]
         steps += self._faults(names, duration_ms)
+        steps += some_hostility(chance, duration_ms, {client.room for client in clients})
         steps.sort(key=lambda step: step.at_ms)
         return Plan(seed=self.seed, servers=[server], clients=clients, steps=steps)
 

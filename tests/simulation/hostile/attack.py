@@ -28,10 +28,13 @@ NOT_NOW = frozenset(
         RejectClass.QUEUE_FULL,
         RejectClass.ROOM_FULL,
         RejectClass.RATE_MESSAGES,
+        RejectClass.RATE_NODES,
+        RejectClass.RATE_BYTES,
+        RejectClass.NOT_NEGOTIATED,
         RejectClass.INTERNAL,
     )
 )
-"""What a server under other troubles may say instead of judging."""
+"""What a server under other troubles, or set up otherwise, may say instead of judging."""
 
 LONGEST_ATTACK_S = 120.0
 

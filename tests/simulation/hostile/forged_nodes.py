@@ -246,7 +246,8 @@ async def forged_nodes(attacker: Attacker) -> None:
         answer = await session.push_and_wait(nodes=data)
         if name in TAKEN_IN_A_WINDOW and session.welcome.missing is not None:
             continue
-        attacker.demand_class(answer, *classes)
+        # Too long a pack is refused as a whole.
+        attacker.demand_class(answer, *classes, RejectClass.INVALID_FIELD)
 
 
 @attack("clocks of another day")
