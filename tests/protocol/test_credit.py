@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,7 +150,6 @@ def test_a_client_that_waits_is_always_told_in_the_end(
         assert made.is_worth_announcing()
 
 
-@pytest.mark.xfail(strict=True)
 def test_a_client_that_has_too_little_for_the_largest_node_is_told_of_more() -> None:
     limits = SessionLimits(slice_bytes=LEAST_FRAME_BYTES)
     made = credit(limits=limits)

@@ -6,10 +6,14 @@ again as it is settled, outside the live rate, until it is used up.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
+from roomlog.core.node import MAX_NODE_BYTES
 from roomlog.protocol.limits import SessionLimits
 from roomlog.protocol.messages import CreditTotals
+
+LONGEST_PUSH_BYTES: Final = MAX_NODE_BYTES + 1024
+"""More than a pack of the largest node alone takes: whoever has less credit may be stuck."""
 
 
 @final
@@ -124,15 +128,16 @@ class PushCredit:
     def is_worth_announcing(self) -> bool:
         """Whether the client may be short of credit that it could have.
 
-        A client that has a quarter of a slice left needs no message: acks bring it more.
+        A client that has a quarter of a slice left, and enough for one node whatever its size,
+        needs no message: acks bring it more.
         """
-        return _is_short(self._nodes, self._announced_nodes) or _is_short(
-            self._bytes, self._announced_bytes
+        return _is_short(self._nodes, self._announced_nodes, 1) or _is_short(
+            self._bytes, self._announced_bytes, LONGEST_PUSH_BYTES
         )
 
 
-def _is_short(meter: _Meter, announced: int) -> bool:
-    if announced - meter.spent >= max(1, meter.slice // 4):
+def _is_short(meter: _Meter, announced: int, least: int) -> bool:
+    if announced - meter.spent >= min(meter.slice, max(least, meter.slice // 4)):
         return False
     # A tenth of a slice at a time, so that a starved client is not fed one node a message.
     return meter.granted - announced >= max(1, min(meter.slice // 10, meter.per_second))
