@@ -93,11 +93,12 @@ def examine(
     *,
     build: Build = THIS_BUILD,
     on_nodes: Callable[[int], None] = lambda _: None,
+    has_lock: bool = False,
 ) -> Examination:
     """Look at the store in the directory `path`, beside a server or not; nothing is changed.
 
-    `on_nodes` counts progress. Raises `StoreNotFound`, and `StoreUnavailable` or OSError for what
-    cannot be looked at.
+    `on_nodes` counts progress; `has_lock` says that the caller holds the store's lock. Raises
+    `StoreNotFound`, and `StoreUnavailable` or OSError for what cannot be looked at.
     """
     directory = StoreDirectory(Path(path))
     has_log = directory.write_ahead_log.exists() and directory.write_ahead_log.stat().st_size > 0
@@ -106,7 +107,7 @@ def examine(
     if directory.database.exists():
         # What may not be read is no damage.
         directory.database.open("rb").close()
-    holder = holder_of(directory.lock_file)
+    holder = None if has_lock else holder_of(directory.lock_file)
     content = _Content()
     if directory.database.exists():
         with untouched(directory.database, is_in_use=holder is not None) as (place, connect):

@@ -73,7 +73,7 @@ def repair(
     lock = directory.lock()
     try:
         # Somebody may have been faster.
-        before = examine(path, build=build)
+        before = examine(path, build=build, has_lock=True)
         done: list[str] = []
         saved: list[Path] = []
         has_backup = before.needs_rebuild and not before.is_newer
@@ -89,7 +89,7 @@ def repair(
             rooms, saved = _rebuild(directory, backup, *task_bytes)
             done += [sentence for room in rooms for sentence in _said(room)]
             done.append("wrote the database anew, proved it, and put it in place")
-        after = examine(path, build=build)
+        after = examine(path, build=build, has_lock=True)
     except sqlite3.Error as error:
         raise store_error(error) from error
     except OSError as error:

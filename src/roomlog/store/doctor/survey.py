@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from roomlog.store.doctor import found_rows
 from roomlog.store.doctor.found_rows import (
@@ -66,6 +66,7 @@ class Survey:
         self.windows: dict[int, list[WindowRow]] = {}
         self.snapshots: dict[int, list[SnapshotRow]] = {}
         self.last_admission = 0
+        self._room_rows: dict[str, RoomRow] = {}
         self._admission_keys: dict[int, tuple[int, int, int]] = {}
         self._packs: dict[int, dict[int, PackPlace]] = {}
         self._chunks: dict[RowKey, dict[int, tuple[int, int]]] = {}
@@ -85,6 +86,7 @@ class Survey:
             values = _values(cell)
             if values is not None:
                 self._take_large(table, cell, values)
+        self._number_rooms()
         for windows in self.windows.values():
             windows.sort(key=lambda row: row.number)
         for snapshots in self.snapshots.values():
@@ -142,12 +144,11 @@ class Survey:
         if table == found_rows.ROOM:
             room = found_rows.as_room(cell.rowid, values)
             if room is not None:
-                known = self.rooms.get(room.number)
+                known = self._room_rows.get(room.room_id)
                 # Of several versions of a row the first is one that counts; its log only grows.
-                if known is None or (
-                    self.images.counts(cell.image) and room.head_seq > known.head_seq
-                ):
-                    self.rooms[room.number] = room
+                counts = self.images.counts(cell.image)
+                if known is None or (counts and room.head_seq > known.head_seq):
+                    self._room_rows[room.room_id] = room
         elif table == found_rows.ADMISSION:
             admission = found_rows.as_admission(cell.rowid, values)
             if admission is not None:
@@ -171,6 +172,23 @@ class Survey:
                 self.applied.add(cell.rowid)
         else:
             self._take_named(values)
+
+    def _number_rooms(self) -> None:
+        """Give each room its number: no checksum covers the one in its row.
+
+        Admission records name a room's number and lineage together, under their checksum; the index
+        of names is the second witness.
+        """
+        of_lineage = {
+            each.lineage: number
+            for number, records in self.admissions.items()
+            for each in records.values()
+        }
+        of_name = {name: number for number, name in self.names.items()}
+        for room in self._room_rows.values():
+            number = of_lineage.get(room.lineage, of_name.get(room.room_id, room.number))
+            if number not in self.rooms:
+                self.rooms[number] = structs.replace(room, number=number)
 
     def _take_named(self, values: Values) -> None:
         """A row of `store_meta`, or one of the index of rooms' names."""
