@@ -1,0 +1,351 @@
+"""A client's session with a server that says anything: events and faults, never an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from random import Random
+from typing import Any, Final, final
+
+from blake3 import blake3
+
+from roomlog.core.node import CHANGE, Node, make_node
+from roomlog.core.operation import MapSet
+from roomlog.core.pack import encode_pack
+from roomlog.protocol import messages
+from roomlog.protocol.client_events import (
+    ClientEvent,
+    Faulted,
+    HistoryPage,
+    Received,
+    SnapshotReceived,
+)
+from roomlog.protocol.client_session import ClientSession, Phase
+from roomlog.protocol.codec import Codec, client_frames, encode
+from roomlog.protocol.messages import Message
+from tests.fuzz.choices import Choices, piece
+from tests.fuzz.frame_edits import edited_frame
+from tests.fuzz.target import Target
+from tests.fuzz.vectors import entries
+from tests.protocol.client_wire import ADA, EPOCH, HASHER, LINEAGE, SERVER, Wire, chain
+from tests.protocol.paired_sessions import HeldNodes
+
+MOST_STEPS: Final = 48
+MOST_FRAMES_A_STEP: Final = 70
+"""What one frame may make a client send: no more than packs may be in flight, and a few."""
+LOG: Final = 24
+HELD: Final = 16
+_ACTIONS: Final = 8
+
+
+@cache
+def log_nodes() -> list[Node]:
+    """The server's log: a chain."""
+    return chain(LOG)
+
+
+@cache
+def own_nodes() -> list[Node]:
+    """What the client has written on the last that it holds."""
+    parents = [log_nodes()[HELD - 1].id]
+    nodes: list[Node] = []
+    for clock in range(LOG + 1, LOG + 6):
+        nodes.append(make_node(HASHER, ADA, CHANGE, clock, parents, [MapSet("k", clock)]))
+        parents = [nodes[-1].id]
+    return nodes
+
+
+@final
+class Server:
+    """Says what an input chooses; knows what it was asked last."""
+
+    def __init__(self, wire: Wire, choices: Choices) -> None:
+        self.wire = wire
+        self.choices = choices
+        self.requests: list[Any] = []
+        self.packs: list[Any] = []
+        self.nodes_sent = 0
+
+    @property
+    def session(self) -> ClientSession:
+        return self.wire.session
+
+    def take_frames(self) -> None:
+        """Everything that the client has sent is a message a client may send."""
+        frames = self.session.take_frames()
+        assert len(frames) <= MOST_FRAMES_A_STEP
+        for frame in frames:
+            message = client_frames(self.wire.codec).read(frame)
+            if isinstance(message, messages.Request | messages.Subscribe):
+                self.requests.append(message)
+            elif isinstance(message, messages.PushPack):
+                self.packs.append(message)
+
+    def receive(self, frame: bytes) -> None:
+        was_over = self.session.phase is Phase.OVER
+        events = self.session.receive(frame)
+        assert not (was_over and events)
+        for event in events:
+            self.look_at(event)
+        if any(isinstance(event, Faulted) for event in events):
+            assert self.session.phase is Phase.OVER
+            assert isinstance(events[-1], Faulted)
+            assert self.session.take_frames() == []
+        self.take_frames()
+
+    def look_at(self, event: ClientEvent) -> None:
+        """What a shell relies on without looking."""
+        if isinstance(event, Received | HistoryPage):
+            assert 1 <= event.from_seq <= event.to_seq
+            assert len(event.nodes) == event.to_seq - event.from_seq + 1
+        elif isinstance(event, SnapshotReceived):
+            assert blake3(event.state).digest() == event.digest
+            assert len(event.signature) == 64
+
+    def say(self, message: Message) -> None:
+        frame = encode(self.wire.codec, message)
+        if self.choices.is_one_in(6):
+            frame = edited_frame(frame, self.choices, self.wire.codec)
+        self.receive(frame)
+
+    def step(self) -> None:
+        """One frame of the server, or one wish of the client."""
+        choices = self.choices
+        kind = choices.below(16)
+        if kind == 0:
+            self.receive(choices.piece())
+        elif kind <= 2:
+            frame = choices.one_of(templates(self.wire.codec))
+            self.receive(edited_frame(frame, choices, self.wire.codec) if kind == 2 else frame)
+        elif kind <= 5:
+            self.send_pack()
+        elif kind <= 8:
+            self.say(self.request_end())
+        elif kind == 9:
+            self.refuse()
+        elif kind == 10:
+            self.acknowledge()
+        elif kind == 11:
+            self.send_chunk()
+        elif kind == 12:
+            patterns = choices.one_of(([], ["a"], ["a/**", "k"]))
+            self.say(
+                messages.SubscribeAck(ref=self.ref(), seq=choices.below(40), patterns=patterns)
+            )
+        elif kind == 13:
+            heads = [log_nodes()[choices.below(LOG)].id]
+            self.say(
+                messages.StateHashReport(
+                    ref=self.ref(), frontier=heads, hash="0" * 64, coverage={"held": 0}
+                )
+            )
+        else:
+            self.wish()
+
+    def ref(self) -> str | None:
+        """Mostly that of an open question."""
+        choices = self.choices
+        if choices.is_one_in(8):
+            return choices.one_of((None, "r1", "h1", "b1", "q1", "p1", "v1", "s1", "r2"))
+        if not self.requests:
+            return None
+        recent = self.requests[-3:]
+        ref = recent[-1 - choices.below(len(recent))].ref
+        assert ref is None or isinstance(ref, str)
+        return ref
+
+    def send_pack(self) -> None:
+        choices = self.choices
+        first = choices.below(LOG)
+        nodes = log_nodes()[first : first + choices.below(8)]
+        if choices.is_one_in(8):
+            nodes = own_nodes()[: choices.below(5)]
+        shift = choices.one_of((0, 0, 0, 0, 1, -1, 1 << 40))
+        from_seq = max(0, first + 1 + shift)
+        to_seq = max(0, from_seq + len(nodes) - 1 + choices.one_of((0, 0, 0, 0, 0, 1, -1)))
+        data = encode_pack(
+            nodes, signatures=not choices.is_one_in(6), bodies=not choices.is_one_in(6)
+        )
+        ref = self.ref() if not choices.is_one_in(3) else None
+        self.say(
+            messages.Pack(ref=ref, lineage=LINEAGE, nodes=data, from_seq=from_seq, to_seq=to_seq)
+        )
+
+    def request_end(self) -> messages.RequestEnd:
+        choices = self.choices
+        request = self.requests[-1] if self.requests else None
+        unknown: list[int] = []
+        cut: int | None = None
+        asked = getattr(request, "frontier", None) or []
+        while choices.is_one_in(2) and len(unknown) < 6:
+            unknown.append(choices.below(len(asked) + 2) if asked else choices.byte())
+        have = getattr(request, "have", None)
+        if have and not choices.is_one_in(8):
+            cut = choices.one_of([0, *(seq for seq, _ in have)])
+        elif choices.is_one_in(8):
+            cut = choices.below(40)
+        seq = choices.one_of((LOG, LOG, HELD, 0, 1, LOG + 1, (1 << 63) - 1))
+        return messages.RequestEnd(ref=self.ref(), seq=seq, unknown=unknown, cut=cut)
+
+    def refuse(self) -> None:
+        choices = self.choices
+        wire_class = choices.one_of(
+            ("internal", "invalid_field", "queue_full", "epoch_unknown", "new_class", "rate_nodes")
+        )
+        ref = self.ref()
+        if self.packs and choices.is_one_in(3):
+            ref = choices.one_of(self.packs).ref
+        kind = choices.one_of(("final", "retry", "resend", "rebase", "other"))
+        self.say(
+            messages.Error(
+                ref=ref, reject_class=wire_class, message="no", kind=kind, retry_after_ms=9
+            )
+        )
+
+    def acknowledge(self) -> None:
+        choices = self.choices
+        pack = self.packs.pop(0) if self.packs else None
+        ref = None if pack is None else pack.ref
+        count = choices.below(5)
+        first = choices.one_of((LOG + 1, 0, 1, HELD))
+        ack = messages.PackAck(ref=ref, from_seq=first, to_seq=max(0, first + count - 1))
+        if choices.is_one_in(3):
+            ack.duplicates = [(choices.below(6), choices.below(40))]
+        if choices.is_one_in(3):
+            refused = messages.RejectedNode(
+                id=choices.one_of(own_nodes()).id, reject_class="parent_missing"
+            )
+            ack.rejected = [refused]
+        if choices.is_one_in(2):
+            ack.credit = messages.CreditTotals(nodes=choices.below(99), bytes=choices.number(3))
+        self.say(ack)
+
+    def send_chunk(self) -> None:
+        choices = self.choices
+        state = b"the state of a room"
+        seq = choices.one_of((HELD, LOG, LOG + 1, 0))
+        chunks = choices.one_of((1, 2, 2, 0, 40))
+        chunk = messages.Snapshot(
+            ref=self.ref(), chunk=choices.below(3), data=state[: choices.below(len(state) + 1)]
+        )
+        if not choices.is_one_in(3):
+            chunk.chunks = chunks
+            chunk.size_bytes = choices.one_of((len(chunk.data), len(state), 0, 1 << 62))
+            chunk.seq = seq
+            heads = log_nodes()[: 1 + choices.below(3)]
+            chunk.frontier = encode_pack(heads if not choices.is_one_in(8) else [])
+            chunk.state_hash = bytes(32)
+            chunk.digest = blake3(chunk.data if chunks == 1 else state).digest()
+            chunk.signature = bytes(64)
+        else:
+            chunk.data = state[choices.below(len(state)) :]
+        self.say(chunk)
+
+    def wish(self) -> None:
+        """What the client's own shell asks for; a wish at the wrong time is a ValueError."""
+        choices, session = self.choices, self.session
+        wish = choices.below(_ACTIONS)
+        try:
+            if wish == 0:
+                session.push(own_nodes()[: choices.below(6)])
+            elif wish == 1:
+                session.ping(choices.byte())
+            elif wish == 2:
+                session.ask_history_before(choices.below(30))
+            elif wish == 3:
+                session.ask_state_hash(choices.one_of(((), ("a",))))
+            elif wish == 4:
+                session.subscribe(choices.one_of(((), ("a",), ("a/**", "k"))))
+            elif wish == 5:
+                session.show_presence({"x": choices.byte()}, 5)
+            elif wish == 6:
+                session.send_signal(bytes(32), "desk", "hi")
+            else:
+                session.push_back(log_nodes()[: choices.below(4)])
+        except ValueError:
+            pass
+        self.take_frames()
+
+
+def check(data: bytes) -> None:
+    """Choices: the client's past, the welcome, then what the server says."""
+    choices = Choices(data)
+    codec = choices.one_of((Codec.MSGPACK, Codec.JSON))
+    past: dict[str, Any] = {}
+    has_past = choices.below(4)
+    if has_past:
+        held = log_nodes()[:HELD]
+        epoch = EPOCH if has_past != 2 else bytes(16)
+        past["lineage"] = LINEAGE
+        past["cursor"] = messages.Cursor(epoch=epoch, seq=HELD, id=held[-1].id)
+        past["frontier"] = [held[-1].id, *([own_nodes()[-1].id] if choices.is_one_in(2) else [])]
+        if has_past != 3:
+            past["held"] = HeldNodes([*held, *own_nodes()])
+    else:
+        past["wants_snapshot"] = not choices.is_one_in(3)
+    signer = None if choices.is_one_in(6) else ADA
+    subscribe = choices.one_of(((), (), ("a",)))
+    wire = Wire(
+        signer=signer,
+        codec=codec,
+        subscribe=subscribe,
+        wants_signatures=not choices.is_one_in(3),
+        pinned_key=SERVER.public_key if choices.is_one_in(2) else None,
+        **past,
+    )
+    server = Server(wire, choices)
+    if choices.is_one_in(8):
+        while choices.are_left:
+            server.receive(choices.piece())
+        return
+    wire.challenge()
+    log = log_nodes()
+    seq = choices.one_of((LOG, LOG, HELD, 0, 1))
+    fields: dict[str, Any] = {"frontier": [log[seq - 1].id] if seq else []}
+    if choices.is_one_in(4):
+        fields["subscribed"] = list(subscribe)
+    if choices.is_one_in(4):
+        fields["missing"] = messages.After(epoch=bytes(16), seq=3)
+    if choices.is_one_in(4):
+        fields["unknown"] = [choices.below(3) for _ in range(choices.below(3))]
+    if choices.is_one_in(6):
+        fields["limits"] = {"frontier_ids": choices.below(3), "pack_nodes": choices.below(3)}
+    if choices.is_one_in(6):
+        fields["caps"] = {"log_cut": True, "max_pack_nodes": choices.below(2) or True}
+    catch_up = choices.one_of(("cursor", "cut", "walk", "snapshot", "none", "unheard of"))
+    credit = choices.one_of(((4096, 1 << 23), (2, 500), (0, 0)))
+    server.say(wire.welcome_message(seq=seq, catch_up=catch_up, credit=credit, **fields))
+    for _ in range(MOST_STEPS):
+        if not choices.are_left:
+            break
+        server.step()
+    cursor = wire.session.cursor
+    assert cursor is None or cursor.seq >= 0
+    assert wire.session.held_seq >= -1
+
+
+@cache
+def templates(codec: Codec) -> list[bytes]:
+    """Frames of a server, as the vectors have them."""
+    name = "json" if codec.is_text else "msgpack"
+    texts = [entry[name] for entry in entries("messages", "server") if name in entry]
+    return [text.encode() if codec.is_text else bytes.fromhex(text) for text in texts]
+
+
+def seeds() -> Iterable[bytes]:
+    """Random choices, and every template after each kind of welcome."""
+    random = Random(13)
+    count = len(templates(Codec.MSGPACK))
+    for codec in range(2):
+        for has_past in range(4):
+            for catch_up in range(5):
+                head = bytes((codec, has_past, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, catch_up, 0))
+                steps = b"".join(bytes((1, (catch_up * 5 + each) % count)) for each in range(5))
+                yield head + steps
+    yield bytes((0, 1, 1, 1, 0, 0, 1, 7)) + piece(templates(Codec.MSGPACK)[0])
+    for size in (24, 48, 96, 200):
+        for _ in range(24):
+            yield random.randbytes(size)
+
+
+TARGET = Target(check, seeds, most_bytes=512)
