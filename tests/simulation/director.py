@@ -16,6 +16,7 @@ from roomlog.protocol.limits import SessionLimits
 from tests.simulation import all_actions  # noqa: F401  (registers them)
 from tests.simulation.actions import ACTIONS
 from tests.simulation.client_machine import ClientMachine
+from tests.simulation.coverage import Coverage
 from tests.simulation.ending import end_faults, last_look, leave, settle
 from tests.simulation.invariants.invariants import Invariants
 from tests.simulation.invariants.violation import Violation
@@ -59,6 +60,7 @@ def run_plan(plan: Plan, *, keep_in: Path | None = None) -> Result:
 def _run_in(plan: Plan, directory: Path) -> Result:
     world = World(plan.seed, directory, most_steps=MOST_STEPS)
     Invariants(world)
+    Coverage(world)
     # A collection would come at moments that depend on what ran before in this process.
     was_collecting = gc.isenabled()
     gc.disable()

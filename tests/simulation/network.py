@@ -187,7 +187,8 @@ class Link:
         self.conditions = conditions
         self.origin = origin
         self.room_id = room_id
-        self.codec = codec or Codec.MSGPACK
+        # A server tells somebody without a codec in JSON that it needs one.
+        self.codec = codec or Codec.JSON
         self.to_server = Lane(self, "to_server", server)
         self.to_client = Lane(self, "to_client", client)
 
