@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds")
     parser.add_argument("--seed-start", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="how many processes")
-    parser.add_argument("--plan", type=Path, help="run the plan in this file instead")
+    parser.add_argument("--plan", type=Path, nargs="+", help="run the plans in these files instead")
     parser.add_argument("--journal", action="store_true", help="with --plan: print what happened")
     parser.add_argument("--log", type=Path, help="append a line per thousand seeds to this file")
     parser.add_argument("--plans", type=Path, default=Path("build/simulation"), help="for failures")
@@ -54,18 +54,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-shrink", action="store_true", help="leave failing plans as they are")
     options = parser.parse_args(arguments)
     if options.plan is not None:
-        return _run_file(options.plan, with_journal=options.journal)
+        verdicts = [_run_file(path, with_journal=options.journal) for path in options.plan]
+        return 0 if all(verdicts) else 1
     return _sweep(options)
 
 
-def _run_file(path: Path, *, with_journal: bool) -> int:
+def _run_file(path: Path, *, with_journal: bool) -> bool:
+    """Run the plan in a file; whether every promise was kept."""
     result = run_plan(msgspec.json.decode(path.read_bytes(), type=Plan))
     if with_journal:
         print(*result.journal, sep="\n")
     verdict = f"{result.violation}: {result.text}" if result.violation else "every promise kept"
-    print(f"{path}: {verdict}")
-    print(f"{result.steps} steps, {result.virtual_s:.1f} virtual s, journal {result.journal_hash}")
-    return 1 if result.violation else 0
+    figures = f"{result.steps} steps, {result.virtual_s:.1f} virtual s"
+    print(f"{path}: {verdict} ({figures}, journal {result.journal_hash})", flush=True)
+    return not result.violation
 
 
 def _sweep(options: argparse.Namespace) -> int:
