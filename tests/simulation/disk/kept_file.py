@@ -174,7 +174,8 @@ class KeptFile:
 
     def _remember(self, start: int, end: int) -> None:
         """Keep the synced content of what is about to change."""
-        for page in _pages(start, min(end, self._synced_bytes)):
+        synced_pages = -(-self._synced_bytes // PAGE_BYTES)
+        for page in _pages(start, min(end, synced_pages * PAGE_BYTES)):
             if page not in self._synced_pages:
                 content = os.pread(self.descriptor, PAGE_BYTES, page * PAGE_BYTES)
                 self._synced_pages[page] = content

@@ -91,3 +91,36 @@ def test_what_was_called_durable_is_there_whatever_call_failed(
         again.close()
         disk.close()
     assert number > 10
+
+
+@pytest.mark.xfail(strict=True, reason="what a failed sync left is built upon after a restart")
+def test_nothing_is_written_behind_what_a_failed_sync_left_before_the_store_was_opened_again(
+    tmp_path: Path,
+) -> None:
+    chain = Chain(StoredRoom("room", LINEAGE, b"e" * 16, 0, 0))
+    chain.append(3)
+    disk = SimulatedDisk(tmp_path, random.Random(1))
+    store = open_local(disk)
+    durable: list[bytes] = []
+
+    def write(number: int) -> None:
+        node = chain.nodes[number]
+        store.write([OwnNodes([node])], partial(durable.append, node.id))
+        store._driven_step()
+
+    write(0)
+    disk.fail_call(1, Call.SYNC, times=9)
+    write(1)
+    store.close()
+    disk.faults.clear()
+    # The system still shows what was written, but calls it clean: no sync will ever write it.
+    store = open_local(disk)
+    write(2)
+    disk.power_loss(Loss.EVERYTHING)
+    store.close()
+    store = open_local(disk)
+    found = [node.id for node in store.document.nodes]
+    assert durable == [chain.nodes[0].id, chain.nodes[2].id]
+    assert [node for node in found if node in durable] == durable
+    store.close()
+    disk.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.disk import Loss, SimulatedDisk
+from tests.simulation.disk import Call, Loss, SimulatedDisk
 from tests.simulation.disk.watched_store import WatchedStore
 
 
@@ -48,3 +48,25 @@ def test_a_journal_that_comes_back_beside_a_new_log_does_not_keep_the_store_shut
         watched.close()
         disk.close()
     assert came_back > 0
+
+
+@pytest.mark.xfail(strict=True, reason="what a failed sync left is built upon after a restart")
+def test_nothing_is_written_behind_what_a_failed_sync_left_before_the_store_was_opened_again(
+    tmp_path: Path,
+) -> None:
+    disk = SimulatedDisk(tmp_path, random.Random(1))
+    watched = WatchedStore(disk)
+    assert watched.open()
+    watched.create_rooms("a")
+    # The commit's sync, and those of every attempt to find out what became of it.
+    disk.fail_call(1, Call.SYNC, times=3)
+    watched.commit({"a": 1})
+    watched.close()
+    disk.faults.clear()
+    # The system still shows what was written, but calls it clean: no sync will ever write it.
+    assert watched.open()
+    watched.commit({"a": 1})
+    disk.power_loss(Loss.EVERYTHING)
+    watched.close()
+    assert watched.open()
+    disk.close()
