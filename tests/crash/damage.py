@@ -87,26 +87,62 @@ async def damage(here: Round) -> None:
         await here.server.drain()
     await here.check_dead()
     healthy = here.copy_of_store("healthy")
+    await _leaves_alone(here)
     known = {node.id for node in stored_nodes(here.store)}
     target = here.store / file_name
     harm(target, here.choose)
     here.note(f"damage: {name}")
     here.count(name)
     here.may_lack = True
-    is_gone = file_name != KEY and await asyncio.to_thread(_is_room_gone, here.store)
-    if is_gone:
+    is_sound = is_gone = False
+    if file_name != KEY and await asyncio.to_thread(_is_room_gone, here.store):
         # A server would found another room for strangers, and send everybody else away for good.
         here.note("the room is gone")
+        is_gone = True
     elif await _serves(here, name):
         known |= {each.id for writer in here.writers for each in writer.doc.replica.nodes()}
         await _read_by_somebody(here, known)
         await here.server.kill()
-    if is_gone or file_name == KEY or not await _is_sound(here):
+        is_sound = await _is_sound(here)
+    if is_gone or not (is_sound or await _is_mended(here)):
         copy = here.choose.choice((healthy, older))
         here.put_back(copy)
         here.note(f"{copy.name} copy put back")
     await here.server.start()
     await here.acknowledged_again()
+
+
+async def _doctor(here: Round, *arguments: str) -> Answer:
+    return await asyncio.to_thread(
+        lambda: Answer(asked("doctor", "--store", here.store, *arguments))
+    )
+
+
+def _files(path: Path) -> dict[str, bytes]:
+    # The index of the log is made anew by whoever reads.
+    return {each.name: each.read_bytes() for each in path.iterdir() if each.name != SHM}
+
+
+async def _leaves_alone(here: Round) -> None:
+    """The doctor finds nothing wrong with what a killed or drained server left, and keeps off."""
+    before = _files(here.store)
+    answer = await _doctor(here, "--repair")
+    assert answer.code == 0, answer.out + answer.err
+    assert _files(here.store) == before, "the doctor touched a healthy store"
+
+
+async def _is_mended(here: Round) -> bool:
+    """Whether the doctor explained the damage and left a store that can be served again."""
+    found = await _doctor(here)
+    assert found.code in (1, 2), f"the doctor sees nothing wrong: {found.out}"
+    answer = await _doctor(here, "--repair", "--backup", str(here.directory / "backup"))
+    here.note(f"doctor: {answer.code} {' '.join((answer.out + answer.err).split())[:400]}")
+    if answer.code != 0 or not await _is_sound(here):
+        return False
+    ids = await asyncio.to_thread(stored_ids, here.store)
+    here.note(f"{len(ids)} nodes are left")
+    here.count("mended by the doctor", bool(ids))
+    return bool(ids)
 
 
 def _is_room_gone(path: Path) -> bool:

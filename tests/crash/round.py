@@ -30,8 +30,8 @@ from tests.crash.stored_log import (
 )
 
 WRITERS = 4
-LIMIT_S = 30.0
-QUIET_S = 5.0
+LIMIT_S = 60.0
+QUIET_S = 20.0
 LOOK_S = 0.02
 SNAPSHOT_TRIES = 8
 SNAPSHOT_WAIT_S = 0.2

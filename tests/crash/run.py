@@ -25,7 +25,7 @@ from tests.crash.faults import FAULTS, Fault, faults_of
 from tests.crash.round import Round
 from tests.crash.starvation import OWN_MOUNTS, NotHere
 
-ROUND_S = 120.0
+ROUND_S = 300.0
 
 
 async def play(seed: int, directory: Path, faults: list[Fault]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from tests.cli.running import command
 from tests.client.server_process import free_port
 
-START_S = 20.0
-END_S = 20.0
+START_S = 60.0
+END_S = 60.0
 LOOK_S = 0.005
 LISTENS = "roomlog listens on"
 

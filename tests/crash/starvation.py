@@ -20,7 +20,7 @@ OWN_MOUNTS = "CRASH_MOUNTS_ARE_OWN"
 """Set by `run` in a mount namespace that ends with it: whatever is mounted there ends, too."""
 DISK_BYTES = 64 << 20
 LEAST_LIMIT_BYTES = 512 << 10
-STARVED_S = 10.0
+STARVED_S = 30.0
 LOOK_S = 0.02
 
 

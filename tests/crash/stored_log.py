@@ -60,7 +60,7 @@ class Answer:
     """How a command ended and what it wrote."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.out, self.err = process.communicate(timeout=60)
+        self.out, self.err = process.communicate(timeout=120)
         self.code = process.returncode
         assert "Traceback" not in self.err, self.err
 
