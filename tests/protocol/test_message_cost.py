@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from roomlog.protocol import messages
 from roomlog.protocol.capabilities import own_offer
@@ -103,6 +105,21 @@ def test_what_costs_more_than_a_bucket_holds_can_be_had_from_a_full_one() -> Non
     assert rate.take(1_000, 0) is None
     reject = rate.take(1, 0)
     assert reject is not None
-    assert reject.detail == {"retry_after_ms": 1_000}
+    assert reject.detail == {"retry_after_ms": 2_000}
     assert not rate.is_flooded
     assert rate.take(1_000, 20_000) is None
+
+
+@given(
+    per_second=st.integers(1, 50),
+    costs=st.lists(st.integers(1, 60), min_size=1, max_size=60),
+)
+def test_who_waits_as_long_as_a_refusal_says_is_served(per_second: int, costs: list[int]) -> None:
+    rate, now_ms = MessageRate(per_second, 0), 0
+    for cost in costs:
+        reject = rate.take(cost, now_ms)
+        if reject is not None:
+            wait_ms = reject.detail["retry_after_ms"]
+            assert isinstance(wait_ms, int)
+            now_ms += wait_ms
+            assert rate.take(cost, now_ms) is None

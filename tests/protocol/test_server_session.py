@@ -489,7 +489,7 @@ def test_t30_messages_beyond_the_bucket_are_refused_and_a_flood_ends_the_session
         (pong,) = driver.messages(driver.say(messages.Ping()))
         assert isinstance(pong, messages.Pong)
     error = error_of(driver, driver.say(messages.Ping(ref="r")))
-    assert (error.reject_class, error.ref, error.retry_after_ms) == ("rate_messages", "r", 500)
+    assert (error.reject_class, error.ref, error.retry_after_ms) == ("rate_messages", "r", 1_000)
     error = error_of(
         driver, driver.session.receive(driver.frame(messages.Credit(nodes=1, bytes=1)), 0)
     )
@@ -1047,6 +1047,18 @@ def test_t30_packs_that_cost_no_credit_draw_on_the_messages() -> None:
     for _ in range(10):
         effects = driver.say(empty)
     assert code_of(effects) == 4008
+
+
+def test_t30_packs_that_are_refused_draw_on_the_messages_whatever_credit_is_left() -> None:
+    driver = Driver(limits=SessionLimits(messages_per_second=1))
+    driver.open()
+    stranger = push(some_node(lineage=b"S" * 32), lineage=b"S" * 32)
+    for _ in range(10):
+        assert error_of(driver, driver.say(stranger)).reject_class == "lineage_mismatch"
+    assert error_of(driver, driver.say(stranger)).reject_class == "rate_messages"
+    for _ in range(9):
+        driver.say(stranger)
+    assert code_of(driver.say(stranger)) == 4008
 
 
 def test_t30_control_frames_draw_on_the_messages() -> None:

@@ -37,9 +37,9 @@ class Bucket:
         self._level_thousandths -= cost * 1000
         return self._level_thousandths // 1000
 
-    def wait_ms(self) -> int:
-        """How long until the level is above zero again, at least 1."""
-        missing = -self._level_thousandths
+    def wait_ms(self, cost: int = 0) -> int:
+        """How long until `cost` can be taken, at least 1."""
+        missing = cost * 1000 - self._level_thousandths
         return max(1, -(-missing // self._per_second))
 
 

@@ -23,11 +23,13 @@ class MessageRate:
     def take(self, cost: int, now_ms: int) -> Reject | None:
         """Count a message; the refusal, with a hint when to come again, of one too many.
 
-        Nothing costs more than a full bucket, lest it could never be had.
+        A refused one counts as well, but who waits as told is served. Nothing costs more than a
+        full bucket, lest it could never be had.
         """
-        level = self._bucket.take(min(cost, self._depth), now_ms)
+        cost = min(cost, self._depth)
+        level = self._bucket.take(cost, now_ms)
         self.is_flooded = level < -self._depth
         if level >= 0:
             return None
-        detail: dict[str, object] = {"retry_after_ms": self._bucket.wait_ms()}
+        detail: dict[str, object] = {"retry_after_ms": self._bucket.wait_ms(cost)}
         return Reject(RejectClass.RATE_MESSAGES, "too many messages", detail)
