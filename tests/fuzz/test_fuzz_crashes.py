@@ -8,21 +8,7 @@ import pytest
 
 from tests.fuzz.target import CORPUS, CRASHES, NAMES, kept_inputs, load
 
-OPEN: frozenset[str] = frozenset(
-    {
-        "stores/client-cursor-when-opened",
-        "stores/client-epoch-of-another-length",
-        "stores/client-lineage-of-no-length",
-        "stores/client-names-no-text",
-        "stores/client-pack-of-another-type",
-        "stores/client-place-of-another-type",
-        "stores/client-server-key-of-another-type",
-        "stores/server-head-of-another-type",
-        "texts/address-with-an-open-bracket",
-        "texts/point-of-5000-digits",
-        "texts/port-of-5000-digits",
-    }
-)
+OPEN: frozenset[str] = frozenset()
 """Crashes that still are."""
 CORPUS_LIMIT_BYTES = 400 * 1024
 
@@ -50,13 +36,7 @@ def test_every_past_crash_is_told_of_in_the_table() -> None:
     assert kept >= OPEN
 
 
-SEEDS = [
-    pytest.param(name, marks=[pytest.mark.xfail(strict=True)] if name == "stores" else [])
-    for name in NAMES
-]
-
-
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_seed_and_no_kept_input_breaks_its_target(name: str) -> None:
     target = load(name)
     inputs = [*target.seeds(), *(path.read_bytes() for path in kept_inputs(CORPUS, name))]

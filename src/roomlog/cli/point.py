@@ -15,6 +15,7 @@ from roomlog.core.node import Node
 LEAST_TIME_MS: Final = 100_000_000_000
 _HEXADECIMAL: Final = re.compile(r"[0-9a-fA-F]{4,64}")
 SHOWN_MATCHES: Final = 4
+_MOST_DIGITS: Final = 20
 
 
 def nodes_at(history: History, at: str) -> list[Node]:
@@ -47,12 +48,19 @@ def _kind_of(at: str) -> str:
 def _number(text: str, at: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise UsageFailure(f"--at: {at!r}: a seq is a number")
-    return int(text)
+    return _int(text, at)
+
+
+def _int(digits: str, at: str) -> int:
+    """The number, if it may be a seq or a time: of at most 64 bits."""
+    if len(digits) > _MOST_DIGITS:
+        raise UsageFailure(f"--at: {at[:_MOST_DIGITS]}...: more than {_MOST_DIGITS} digits")
+    return int(digits)
 
 
 def _time_ms(text: str, at: str) -> int:
     if text.isascii() and text.isdigit():
-        return int(text)
+        return _int(text, at)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

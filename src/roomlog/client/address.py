@@ -24,14 +24,14 @@ class Address:
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        scheme = _SCHEMES.get(parts.scheme.lower())
-        if scheme is None:
-            raise InvalidValueError(f"url: {url!r} starts with none of ws, wss, http, https")
         try:
+            parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
             raise InvalidValueError(f"url: {url!r}: {error}") from None
+        scheme = _SCHEMES.get(parts.scheme.lower())
+        if scheme is None:
+            raise InvalidValueError(f"url: {url!r} starts with none of ws, wss, http, https")
         if not host or parts.query or parts.fragment or parts.username or parts.password:
             raise InvalidValueError(f"url: {url!r} is not scheme://host[:port][/path]")
         host = f"[{host}]" if ":" in host else host

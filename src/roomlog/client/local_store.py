@@ -18,8 +18,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, final
 
-import msgspec
-
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -37,7 +35,7 @@ from roomlog.client.local_schema import (
     name_room,
 )
 from roomlog.client.store_writes import StoreWrite, size_bytes
-from roomlog.client.stored_document import StoredDocument, read_document
+from roomlog.client.stored_document import UNREADABLE, StoredDocument, read_document
 from roomlog.core.node import Node
 
 MOST_QUEUED_BYTES: Final = 32 * 1024 * 1024
@@ -98,7 +96,7 @@ def read_stored(path: str | os.PathLike[str]) -> StoredDocument:
             version = check_versions(connection, str(target))
             connection.execute("BEGIN")
             return read_document(connection, str(target), version)
-        except (sqlite3.Error, msgspec.MsgspecError) as error:
+        except UNREADABLE as error:
             raise LocalStoreError(f"{target}: {error}") from error
 
 
@@ -131,7 +129,7 @@ class LocalStore:
             except BaseException:
                 self._connection.close()
                 raise
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             os.close(self._lock)
             raise LocalStoreError(f"{self.path}: {error}") from error
         except BaseException:
@@ -193,6 +191,7 @@ class LocalStore:
 
     def _open(self, room_id: str, draft_lineage: bytes) -> StoredDocument:
         connection = self._connection
+        self._settle()
         version = 0 if is_empty(connection) else check_versions(connection, str(self.path))
         migrate(connection, version, __version__, self._wall_ms)
         if not is_named(connection):
@@ -204,6 +203,16 @@ class LocalStore:
                 f"{self.path}: holds room {document.room_id!r}, not {room_id!r}"
             )
         return document
+
+    def _settle(self) -> None:
+        """Write anew what is left in the log.
+
+        After a failed fsync the system shows what it will never write: whatever was written behind
+        that would be lost with it when the power goes.
+        """
+        busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise LocalStoreError(f"{self.path}: somebody reads it; try again")
 
     def _write_all(self) -> None:
         while True:
@@ -254,7 +263,7 @@ def _reading(path: Path) -> sqlite3.Connection:
     try:
         connection = connect_sqlite(path, read_only=True)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise LocalStoreError(f"{path}: {error}") from error
     return connection
 
@@ -265,7 +274,7 @@ def _writing(path: Path, connect: Connect) -> sqlite3.Connection:
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise LocalStoreError(f"{path}: {error}") from error
     return connection
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TypeVar, final
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeVar, final
 
 import msgspec
 
@@ -18,6 +19,48 @@ from roomlog.core.signing import Signer
 from roomlog.protocol.messages import Cursor, SignedCheckpoint
 
 Value = TypeVar("Value")
+
+UNREADABLE: Final = (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError)
+"""What reading a damaged file raises; the last one for a name that SQLite itself cannot report."""
+
+_LINEAGE_BYTES: Final = 32
+_EPOCH_BYTES: Final = 16
+
+
+class _ServerKeyRow(NamedTuple):
+    origin: str
+    key: bytes
+
+
+class _PackRow(NamedTuple):
+    position: int
+    own_id: bytes | None
+    seq: int | None
+    pack: bytes
+    from_seq: int | None
+    to_seq: int | None
+
+
+class _SnapshotRow(NamedTuple):
+    seq: int
+    frontier: bytes
+    state: bytes
+    state_hash: bytes
+    digest: bytes
+    signature: bytes
+    server_key: bytes
+    history_seq: int
+
+
+class _RejectionRow(NamedTuple):
+    node_id: bytes
+    reject_class: str
+    kind: str
+    message: str
+    detail: bytes
+    operation_indexes: bytes
+    lineage: bytes
+    pack: bytes
 
 
 @final
@@ -75,11 +118,25 @@ class StoredDocument:
 
 
 def read_document(connection: sqlite3.Connection, path: str, version: int) -> StoredDocument:
-    """Everything in a store of schema `version`. Raises `LocalStoreError` when it is damaged."""
+    """Everything in a store of schema `version`. Raises `LocalStoreError` when it is damaged.
+
+    A column of SQLite takes values of any type, so every row is looked at.
+    """
+    try:
+        return _read_document(connection, path, version)
+    except UNREADABLE as error:
+        raise LocalStoreError(f"{path}: {error}") from error
+
+
+def _read_document(connection: sqlite3.Connection, path: str, version: int) -> StoredDocument:
     meta = dict(connection.execute("SELECT key, value FROM meta"))
-    room_id, lineage = meta.get("room_id"), meta.get("lineage")
-    if not isinstance(room_id, str) or not isinstance(lineage, bytes) or len(lineage) != 32:
+    room_id, lineage, epoch = meta.get("room_id"), meta.get("lineage"), meta.get("epoch")
+    if not isinstance(room_id, str) or not isinstance(lineage, bytes):
         raise LocalStoreError(f"{path}: names no room and lineage")
+    if len(lineage) != _LINEAGE_BYTES:
+        raise LocalStoreError(f"{path}: a lineage of {len(lineage)} bytes")
+    if epoch is not None and not (isinstance(epoch, bytes) and len(epoch) == _EPOCH_BYTES):
+        raise LocalStoreError(f"{path}: not an epoch: {epoch!r}")
     document = StoredDocument(
         room_id=room_id,
         lineage=lineage,
@@ -87,9 +144,9 @@ def read_document(connection: sqlite3.Connection, path: str, version: int) -> St
         cursor=_decoded_meta(meta, "cursor", Cursor),
         nodes=[],
         pending=[],
-        server_keys=dict(connection.execute("SELECT origin, key FROM server_key")),
+        server_keys=_read_server_keys(connection),
         rejections=_read_rejections(connection, path),
-        places=LogPlaces(meta.get("epoch")),
+        places=LogPlaces(epoch),
         checkpoint=_decoded_meta(meta, "checkpoint", SignedCheckpoint),
         patterns=_decoded_meta(meta, "patterns", tuple[str, ...]) or (),
         patterns_before=_decoded_meta(meta, "patterns_before", tuple[str, ...]),
@@ -97,6 +154,17 @@ def read_document(connection: sqlite3.Connection, path: str, version: int) -> St
     )
     _read_packs(connection, document, path, "from_seq, to_seq" if version >= 2 else "NULL, NULL")
     return document
+
+
+def _rows(connection: sqlite3.Connection, query: str, kind: type[Value]) -> Iterator[Value]:
+    """The rows of a query, each of the types it must have. Raises msgspec's error for others."""
+    for row in connection.execute(query):
+        yield msgspec.convert(row, kind, builtin_types=(bytes,))
+
+
+def _read_server_keys(connection: sqlite3.Connection) -> dict[str, bytes]:
+    rows = _rows(connection, "SELECT origin, key FROM server_key", _ServerKeyRow)
+    return {row.origin: row.key for row in rows}
 
 
 def _decoded_meta(meta: dict[str, object], key: str, kind: type[Value]) -> Value | None:
@@ -110,12 +178,15 @@ def _read_packs(
     hasher = NodeHasher(document.lineage)
     nodes, places = document.nodes, document.places
     index: dict[bytes, int] = {}
-    rows = connection.execute(
-        f"SELECT position, own_id, seq, pack, {place_columns} FROM node_pack ORDER BY position"  # noqa: S608
-    )
-    for position, own_id, seq, pack, from_seq, to_seq in rows:
+    query = f"SELECT position, own_id, seq, pack, {place_columns} FROM node_pack ORDER BY position"  # noqa: S608
+    for position, own_id, seq, pack, from_seq, to_seq in _rows(connection, query, _PackRow):
+        place = None
+        if from_seq is not None or to_seq is not None:
+            place = _place(from_seq, to_seq, path, position)
         if position < 0 and document.snapshot is not None:
-            document.history.append(HistoryPack(pack, from_seq, to_seq))
+            if place is None:
+                raise LocalStoreError(f"{path}: row {position} is history without a place")
+            document.history.append(HistoryPack(pack, *place))
             continue
         decoded = _decoded(pack, hasher, path, f"row {position}")
         for number, node in enumerate(decoded):
@@ -127,12 +198,13 @@ def _read_packs(
             kept = decoded[number] = nodes[at]
             kept.body = node.body if kept.body is None else kept.body
             kept.signature = node.signature if kept.signature is None else kept.signature
-        if from_seq is not None:
+        if place is not None:
             # The ids are those of the nodes that are kept, so that they exist once.
-            held = decoded[: to_seq - from_seq + 1]
-            if len(held) != to_seq - from_seq + 1:
+            first, last = place
+            held = decoded[: last - first + 1]
+            if len(held) != last - first + 1:
                 raise LocalStoreError(f"{path}: row {position} lacks nodes of its places")
-            places.hold(from_seq, [node.id for node in held])
+            places.hold(first, [node.id for node in held])
         if own_id is not None and seq is None:
             if own_id not in index:
                 raise LocalStoreError(f"{path}: row {position} is not the node it says")
@@ -141,43 +213,55 @@ def _read_packs(
     document.pending.sort(key=index.__getitem__)
 
 
+def _place(from_seq: int | None, to_seq: int | None, path: str, position: int) -> tuple[int, int]:
+    if from_seq is None or to_seq is None or not 1 <= from_seq <= to_seq:
+        raise LocalStoreError(f"{path}: row {position} has a place that no log has")
+    return from_seq, to_seq
+
+
 def _read_snapshot(connection: sqlite3.Connection) -> SnapshotKept | None:
-    row = connection.execute(
+    query = (
         "SELECT seq, frontier, state, state_hash, digest, signature, server_key, history_seq"
         " FROM snapshot"
-    ).fetchone()
+    )
+    row = next(_rows(connection, query, _SnapshotRow), None)
     if row is None:
         return None
-    seq, frontier, state, state_hash, digest, signature, server_key, history_seq = row
     return SnapshotKept(
-        seq=seq,
-        frontier_pack=frontier,
-        state=state,
-        state_hash=state_hash,
-        digest=digest,
-        signature=signature,
-        server_key=server_key,
-        history_seq=history_seq,
+        seq=row.seq,
+        frontier_pack=row.frontier,
+        state=row.state,
+        state_hash=row.state_hash,
+        digest=row.digest,
+        signature=row.signature,
+        server_key=row.server_key,
+        history_seq=row.history_seq,
     )
 
 
 def _read_rejections(connection: sqlite3.Connection, path: str) -> list[Rejection]:
     rejections: list[Rejection] = []
-    rows = connection.execute(
+    query = (
         "SELECT node_id, reject_class, kind, message, detail, operation_indexes, lineage, pack"
         " FROM rejection ORDER BY position"
     )
-    for node_id, reject_class, kind, message, detail, indexes, lineage, pack in rows:
-        nodes = _decoded(pack, NodeHasher(lineage), path, "a rejection")
+    for row in _rows(connection, query, _RejectionRow):
+        if len(row.lineage) != _LINEAGE_BYTES:
+            raise LocalStoreError(f"{path}: a rejection of no room")
+        nodes = _decoded(row.pack, NodeHasher(row.lineage), path, "a rejection")
+        if [node.id for node in nodes] != [row.node_id]:
+            raise LocalStoreError(f"{path}: a rejection is not of the node it says")
         rejections.append(
             Rejection(
-                node_id=node_id,
-                reject_class=reject_class,
-                kind=kind,
-                message=message,
-                detail=msgspec.msgpack.decode(detail, type=dict[str, object]),
+                node_id=row.node_id,
+                reject_class=row.reject_class,
+                kind=row.kind,
+                message=row.message,
+                detail=msgspec.msgpack.decode(row.detail, type=dict[str, object]),
                 node=nodes[0],
-                operation_indexes=msgspec.msgpack.decode(indexes, type=tuple[int, ...]),
+                operation_indexes=msgspec.msgpack.decode(
+                    row.operation_indexes, type=tuple[int, ...]
+                ),
             )
         )
     return rejections

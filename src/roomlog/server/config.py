@@ -433,13 +433,15 @@ def split_bind(bind: str, shown: str = "bind") -> tuple[str, int]:
     host, separator, port = bind.rpartition(":")
     if not separator or not host or not port.isascii() or not port.isdigit():
         raise ConfigError(shown, f"{bind!r} is not host:port")
-    if int(port) > 65_535:
+    # Python reads no number of more than a few thousand digits.
+    number = port.lstrip("0") or "0"
+    if len(number) > 5 or int(number) > 65_535:
         raise ConfigError(shown, f"{port} is no port")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         raise ConfigError(shown, f"{bind!r}: an IPv6 address needs brackets")
-    return host, int(port)
+    return host, int(number)
 
 
 def _is_loopback(host: str) -> bool:

@@ -135,6 +135,9 @@ def read_admissions(
 
 def _stored_room(asked_id: str, row: tuple[Any, ...]) -> StoredRoom:
     room_id, lineage, epoch, head_seq, created_ms, written = row
+    if not isinstance(head_seq, int) or head_seq < 0:
+        # The only value that no checksum covers: it changes with every append.
+        raise StoreCorrupt(asked_id, f"no head of a log: {head_seq!r}")
     found = room_checksum(asked_id, lineage, epoch, created_ms)
     check(asked_id, "lineage and epoch", found, written)
     return StoredRoom(room_id, lineage, epoch, head_seq, created_ms)
