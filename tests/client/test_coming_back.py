@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import aiohttp
+import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -130,7 +131,17 @@ def test_t36_a_proxy_that_asks_for_patience_gets_it() -> None:
     assert busy_hint_ms(OSError()) is None
 
 
-async def test_t36_a_drain_is_shown_and_its_hint_waited_for() -> None:
+async def test_t36_a_drain_is_shown_and_its_hint_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hints: list[float] = []
+    hinted_wait_s = Backoff.hinted_wait_s
+
+    def recorded(backoff: Backoff, hint_s: float) -> float:
+        hints.append(hint_s)
+        return hinted_wait_s(backoff, hint_s)
+
+    monkeypatch.setattr(Backoff, "hinted_wait_s", recorded)
     model = ModelServer()
     async with (
         ModelSocket(model) as served,
@@ -148,3 +159,4 @@ async def test_t36_a_drain_is_shown_and_its_hint_waited_for() -> None:
         await doc.until(lambda status: status.phase is Phase.OFFLINE, LIMIT_S)
         assert not doc.status.is_draining
         assert len(model.sessions) == 0
+        assert hints == [60.0]

@@ -187,6 +187,11 @@ def test_t47_patterns_are_bounded_in_number_and_length() -> None:
     assert refusal.value.reject_class is RejectClass.SUBSCRIPTION_INVALID
     with pytest.raises(InvalidValueError):
         PatternSet(["a"] * (MAX_PATTERNS + 1))
+    for too_long in ("a" * 257, "\u00e9" * 129, "\U0001f600" * 65):
+        with pytest.raises(Reject):
+            parse_patterns([too_long])
+        with pytest.raises(InvalidValueError):
+            PatternSet([too_long])
 
 
 def test_remembered_answers_are_bounded() -> None:

@@ -101,12 +101,18 @@ def test_t29_what_was_not_declared_is_granted_at_the_live_rate_only() -> None:
     assert told.nodes == 300
 
 
-def test_a_flood_beyond_the_credit_ends_with_4008() -> None:
-    driver = Driver(limits=SessionLimits(slice_nodes=100))
+@pytest.mark.parametrize("what", ["nodes", "bytes"])
+def test_t29_a_flood_beyond_the_credit_ends_with_4008(what: str) -> None:
+    limits = (
+        SessionLimits(slice_nodes=100)
+        if what == "nodes"
+        else SessionLimits(slice_bytes=100 * NODE_BYTES)
+    )
+    driver = Driver(limits=limits)
     client = Backlog(driver, 50)
     client.push(50)
     effects = driver.say(pack_of(51))
-    assert error_of(driver, effects).reject_class == "rate_nodes"
+    assert error_of(driver, effects).reject_class == f"rate_{what}"
     assert code_of(effects) == 4008
 
 

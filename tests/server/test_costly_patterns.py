@@ -23,14 +23,14 @@ def slow_keys(number: int, count: int) -> list[MapSet]:
     return [MapSet("a" * 490 + f"{number:05d}-{index:04d}", index) for index in range(count)]
 
 
-def test_what_a_set_costs_is_what_its_places_cost() -> None:
+def test_t47_what_a_set_costs_is_what_its_places_cost() -> None:
     assert PatternSet(["notes/**"]).step_cost == 1
     costly = PatternSet(COSTLY).step_cost
     assert 50 <= costly <= 100
     assert PatternSet(COSTLY[:32]).step_cost < costly
 
 
-def test_the_loop_leaves_costly_sets_to_threads_and_cheap_ones_not() -> None:
+def test_t47_the_loop_leaves_costly_sets_to_threads_and_cheap_ones_not() -> None:
     nodes = [
         make_node(
             NodeHasher(LINEAGE), Identity.generate(), CHANGE, number + 1, [], slow_keys(number, 9)

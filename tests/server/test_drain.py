@@ -89,6 +89,23 @@ async def test_t44_a_socket_that_takes_nothing_does_not_keep_the_server(
     deaf.listen()
 
 
+async def test_t44_the_deadline_of_a_drain_ends_what_does_not_end_by_itself(
+    start: Start, enter: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody else cuts a socket that is not read to its close.
+    for module in ("connection", "edge"):
+        monkeypatch.setattr(f"roomlog.server.{module}.CLOSE_WAIT_SECONDS", 3_600.0)
+    service = await start(drain_deadline_ms=200, live_bytes_per_second=1 << 30, slice_bytes=1 << 27)
+    writer = await enter(service)
+    deaf = await DeafReader.enter(service, enter)
+    await flood(writer, 12)
+    await writer.close()
+    async with asyncio.timeout(20):
+        assert await service.stop()
+    assert not service.hub.connections
+    deaf.listen()
+
+
 async def test_stopping_twice_is_stopping_once(start: Start) -> None:
     service = await start()
     assert await service.stop()

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from roomlog.identity import Identity
+from roomlog.protocol import messages
 from roomlog.server import company
+from roomlog.server.presence import Presence
 from roomlog.server.service import Service
 from tests.server.conftest import Join, Start, eventually
 from tests.server.raw_client import JSON, MSGPACK, Closed, RawClient
@@ -99,6 +101,17 @@ async def test_t49_presence_expires_by_the_clock_of_the_server_and_can_be_kept_a
     assert (await alice.receive_type("presence-left"))["reason"] == "expired"
     # Only the presence is over; the peer is here.
     assert len(room.company.peers) == 2
+
+
+def test_t49_presence_that_is_shown_again_lasts_as_long_again() -> None:
+    presence = Presence()
+    who = messages.Identity(pubkey=b"k" * 32)
+    presence.show("session", who, 1, 10.0)
+    presence.show("session", who, 2, 20.0)
+    assert presence.expire(15.0) == []
+    (expired,) = presence.expire(20.0)
+    assert expired.session_id == "session"
+    assert presence.expire(30.0) == []
 
 
 async def test_t49_two_overlapping_sockets_of_one_identity_do_not_flicker(

@@ -10,7 +10,7 @@ import pytest
 from roomlog.server.manifest import build_manifest
 from roomlog.server.metrics import METRICS, PREFIX
 from roomlog.server.service import Service
-from tests.server.conftest import Join, Start
+from tests.server.conftest import Join, Start, eventually
 
 
 async def get(service: Service, path: str, **options: str) -> tuple[int, str, str]:
@@ -61,6 +61,27 @@ async def test_t39_what_clients_write_never_becomes_a_label(start: Start, enter:
     assert 'sessions_total{client="other",proto="1",version="other"} 1.0' in body
     for word in ("naughty", "room-with-a-name", "my-label"):
         assert word not in body
+
+
+async def test_t39_a_close_code_of_a_client_becomes_no_label(start: Start, enter: Join) -> None:
+    service = await start()
+    client = await enter(service)
+    await client.socket.close(code=4_321)
+    await eventually(lambda: not service.hub.connections)
+    _, _, body = await get(service, "/metrics")
+    assert 'roomlog_closes_total{code="other"} 1.0' in body
+    assert "4321" not in body
+
+
+async def test_t39_a_node_is_counted_once_however_many_packs_follow(
+    start: Start, enter: Join
+) -> None:
+    service = await start()
+    writer = await enter(service)
+    for count in (1, 2, 3):
+        await writer.push_and_wait(*[writer.write() for _ in range(count)])
+    _, _, body = await get(service, "/metrics")
+    assert "roomlog_nodes_admitted_total 6.0" in body
 
 
 @pytest.mark.parametrize("room", ["a%20b", "%00", "x" * 129, "a%2Fb", "ü", "a:b"])

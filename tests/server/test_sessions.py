@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
@@ -12,7 +14,9 @@ from roomlog.core.signing import Purpose
 from roomlog.identity import Identity
 from roomlog.protocol.codec import Codec
 from roomlog.protocol.handshake import check_welcome
-from tests.server.conftest import Join, Start
+from roomlog.protocol.server_session import State
+from roomlog.store.interface import IndexRow
+from tests.server.conftest import Join, Start, eventually
 from tests.server.raw_client import JSON, MSGPACK, Closed, dial, join
 
 BOTH = pytest.mark.parametrize("subprotocol", [MSGPACK, JSON])
@@ -156,7 +160,25 @@ async def test_t23_hellos_during_the_opening_of_a_room_wait_for_all_of_it(
     writer = await enter(service)
     await writer.push_and_wait(*[writer.write() for _ in range(50)])
     service.hub.registry.drop(service.hub.registry.rooms["room"])
-    clients = await asyncio.gather(*(join(service.url) for _ in range(10)))
+    store, may_load = service.hub.store, threading.Event()
+    load_index = store.load_index
+
+    def load_when_all_have_asked(room_id: str) -> Iterator[IndexRow]:
+        may_load.wait(10)
+        return load_index(room_id)
+
+    store.load_index = load_when_all_have_asked  # type: ignore[method-assign]
+    joining = [asyncio.create_task(join(service.url)) for _ in range(10)]
+    asking = [State.OPENING] * 10
+
+    def all_have_asked() -> bool:
+        states = [each.session.state for each in service.hub.connections]
+        return [each for each in states if each is not State.OPEN] == asking
+
+    await eventually(all_have_asked)
+    assert not any(task.done() for task in joining)
+    may_load.set()
+    clients = await asyncio.gather(*joining)
     for client in clients:
         assert client.welcome["seq"] == 50
         assert client.welcome["frontier"] == writer.heads
@@ -165,7 +187,7 @@ async def test_t23_hellos_during_the_opening_of_a_room_wait_for_all_of_it(
 
 
 @BOTH
-async def test_no_hello_in_time_ends_the_session(
+async def test_t34_no_hello_in_time_ends_the_session(
     start: Start, call: Join, subprotocol: str
 ) -> None:
     service = await start(hello_wait_ms=30, tick_ms=10)

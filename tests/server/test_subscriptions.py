@@ -282,7 +282,7 @@ async def test_t35_a_catch_up_by_patterns_over_the_frame_is_split_and_nothing_is
         assert max(p["to_seq"] - p["from_seq"] + 1 for p in reader.client.packs) <= 200
 
 
-def test_hashes_that_make_a_page_too_long_split_it() -> None:
+def test_t35_hashes_that_make_a_page_too_long_split_it() -> None:
     ada = Replica("room")
     hasher = ada._hasher
     nodes: list[Node] = []
