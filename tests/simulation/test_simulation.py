@@ -23,7 +23,8 @@ FIRST_SEED = int(os.environ.get("ROOMLOG_SIMULATION_START", "0"))
 CHUNK_SEEDS = 20
 PLANS = sorted((HERE / "plans").glob("*.json"))
 NOT_MENDED: dict[str, str] = {
-    "refused-once-refused-for-ever": "the hint of a refusal leaves out what the message costs",
+    "a-ping-that-was-refused": "nobody repeats it, and whoever waits for its answer waits for ever",
+    "refused-once-refused-for-ever": "the same",
 }
 """Plans that still break a promise, and why."""
 
