@@ -23,6 +23,7 @@ from roomlog.protocol.client_events import (
     Ignored,
     Moved,
     Opened,
+    PingRefused,
     PongReceived,
     Received,
     Refused,
@@ -678,6 +679,18 @@ def test_a_pong_answers_the_ping_that_was_sent() -> None:
     assert wire.give(Pong(t=8, seq=1)) == []
     assert wire.give(Pong(t=7, seq=3)) == [PongReceived(7, 3)]
     assert wire.give(Pong(t=7, seq=3)) == []
+
+
+def test_a_ping_that_was_refused_says_which_and_when_to_repeat_it() -> None:
+    wire = Wire()
+    wire.open()
+    wire.session.ping(7)
+    (ping,) = wire.sent()
+    assert isinstance(ping, Ping)
+    error = Error(ref=ping.ref, reject_class="x", message="no", kind="retry", retry_after_ms=9)
+    _, refused = wire.give(error)
+    assert refused == PingRefused(7, 9)
+    (_,) = wire.give(Error(ref="t\u00b2", reject_class="x", message="no", kind="retry"))
 
 
 def test_notices_say_what_is_new() -> None:

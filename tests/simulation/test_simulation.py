@@ -22,10 +22,7 @@ SEEDS = int(os.environ.get("ROOMLOG_SIMULATION_SEEDS", "200"))
 FIRST_SEED = int(os.environ.get("ROOMLOG_SIMULATION_START", "0"))
 CHUNK_SEEDS = 20
 PLANS = sorted((HERE / "plans").glob("*.json"))
-NOT_MENDED: dict[str, str] = {
-    "a-ping-that-was-refused": "nobody repeats it, and whoever waits for its answer waits for ever",
-    "refused-once-refused-for-ever": "the same",
-}
+NOT_MENDED: dict[str, str] = {}
 """Plans that still break a promise, and why."""
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Iterable
-from typing import Final, final
+from typing import final
 
 from roomlog.client.connection import Connection
 from roomlog.client.engine import Engine
 from roomlog.client.errors import DocumentClosedError, NotConnectedError, PeerUnknownError
 from roomlog.client.local_store import LocalStore
 from roomlog.client.status import Phase
-
-_PING_NUMBERS: Final = itertools.count(1)
 
 
 @final
@@ -66,8 +63,7 @@ class Agreement:
             self._raise_if_over()
             await self._progress.wait()
         session, number = connection.session, connection.session_number
-        ping = next(_PING_NUMBERS)
-        connection.ping(ping)
+        ping = connection.ping()
         while connection.session_number == number:
             self._raise_if_over()
             head = connection.pongs.get(ping)
@@ -130,8 +126,7 @@ class Agreement:
         if session is None or "presence_ttl" not in session.caps or not session.is_open:
             raise NotConnectedError("no server can pass on a signal at the moment")
         ref = session.send_signal(pubkey, label, data)
-        ping = next(_PING_NUMBERS)
-        connection.ping(ping)
+        ping = connection.ping()
         refused = connection.refused_signals
         while connection.session_number == number:
             if ref in refused:

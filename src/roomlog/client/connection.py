@@ -95,6 +95,7 @@ class Connection:
         self._clock_ms = clock_ms
         self._host = host
         self._on_progress = on_progress
+        self._pings = 0
         self._frames_ready = asyncio.Event()
         self._store_drained = asyncio.Event()
         self._store_failed = asyncio.Event()
@@ -142,7 +143,7 @@ class Connection:
     @property
     def pongs(self) -> dict[int, int]:
         """Log heads by ping, of this session."""
-        return {} if self.events is None else self.events.pongs
+        return {} if self.events is None else self.events.pings.pongs
 
     @property
     def refused_signals(self) -> dict[str, SignalRefused]:
@@ -160,11 +161,13 @@ class Connection:
         self._pause_timer = None
         self.pump()
 
-    def ping(self, number: int) -> None:
-        """Ask the open session for the head of the log."""
-        assert self.session is not None
-        self.session.ping(number)
+    def ping(self) -> int:
+        """Ask the open session for the head of the log; the key of the answer in `pongs`."""
+        assert self.events is not None
+        self._pings += 1
+        self.events.pings.ask(self._pings)
         self._frames_ready.set()
+        return self._pings
 
     def _durable(self, writes: list[StoreWrite]) -> Callable[[], None]:
         def on_durable() -> None:

@@ -10,6 +10,7 @@ from roomlog.client.backoff import Backoff
 from roomlog.client.company import Company
 from roomlog.client.engine import Engine
 from roomlog.client.history_stream import HistoryStream
+from roomlog.client.pings import Pings
 from roomlog.client.session_ended import SessionEnded
 from roomlog.client.standing import Standing
 from roomlog.client.status import Phase
@@ -29,6 +30,7 @@ from roomlog.protocol.client_events import (
     MissingAsked,
     Moved,
     Opened,
+    PingRefused,
     PongReceived,
     Question,
     QuestionRefused,
@@ -70,8 +72,7 @@ class SessionEvents:
         pin: Callable[[bytes], None],
         after_send: Callable[[], None],
     ) -> None:
-        self.pongs: dict[int, int] = {}
-        """Log heads by ping."""
+        self.pings = Pings(session, after_send)
         self._session = session
         self._engine = engine
         self._standing = standing
@@ -100,7 +101,8 @@ class SessionEvents:
             BodiesFilled: self._on_bodies_filled,
             SubscriptionComplete: self._on_subscription_complete,
             QuestionRefused: self._on_question_refused,
-            PongReceived: self._on_pong,
+            PongReceived: self.pings.answered,
+            PingRefused: self.pings.refused,
             Draining: self._on_draining,
             Moved: self._on_moved,
             Deprecated: self._on_deprecated,
@@ -221,9 +223,6 @@ class SessionEvents:
         elif refused.question is Question.SUBSCRIPTION:
             # What came under it may lack bodies: the next session asks for all of them again.
             raise SessionEnded(Reaction.BACK_OFF, None, refused.retry_after_ms)
-
-    def _on_pong(self, pong: PongReceived) -> None:
-        self.pongs[pong.t] = pong.seq
 
     def _on_draining(self, draining: Draining) -> None:
         self._standing.hint_ms = draining.retry_after_ms

@@ -336,6 +336,14 @@ class PongReceived(msgspec.Struct, frozen=True):
 
 
 @final
+class PingRefused(msgspec.Struct, frozen=True):
+    """The server does not answer the ping numbered `t`; `retry_after_ms` is its hint, if any."""
+
+    t: int
+    retry_after_ms: int | None
+
+
+@final
 class Draining(msgspec.Struct, frozen=True):
     """The server will close with 1012; come back after the hint."""
 
@@ -413,6 +421,7 @@ ClientEvent: TypeAlias = (
     | Refused
     | CaughtUp
     | PongReceived
+    | PingRefused
     | Draining
     | Deprecated
     | Moved

@@ -40,6 +40,7 @@ from roomlog.protocol.push_queue import PushQueue
 from roomlog.protocol.received_pack import PackOpener
 from roomlog.protocol.room_news import (
     NEWS,
+    PING_REF,
     PRESENCE_REF,
     SIGNAL_REF,
     read_news,
@@ -222,10 +223,10 @@ class ClientSession:
     # asking
 
     def ping(self, t: int) -> None:
-        """Ask for the head of the log; answered by `PongReceived` with the same `t`."""
+        """Ask for the head of the log; `PongReceived` or `PingRefused` with this `t` answers."""
         self._demand_open("ping")
         self._pings.add(t)
-        self._send(messages.Ping(t=t))
+        self._send(messages.Ping(t=t, ref=f"{PING_REF}{t}"))
 
     def ask_history_before(self, seq: int) -> None:
         """Ask for one page below `seq`, the newest of it; `HistoryPage`s and `HistoryEnd` answer.

@@ -13,6 +13,7 @@ from roomlog.protocol.client_events import (
     Moved,
     PeerCame,
     PeerWent,
+    PingRefused,
     PresenceChanged,
     PresenceGone,
     PresenceRefused,
@@ -23,6 +24,7 @@ from roomlog.protocol.messages import Message, Peer
 
 PRESENCE_REF: Final = "v"
 SIGNAL_REF: Final = "s"
+PING_REF: Final = "t"
 """What the refs of these messages begin with; an error finds back to them by it."""
 
 NEWS: Final[tuple[type[Message], ...]] = (
@@ -80,7 +82,9 @@ def read_notice(notice: messages.Notice) -> list[ClientEvent]:
 
 
 def read_refusal(error: ErrorReceived, ref: str) -> list[ClientEvent]:
-    """What an error means for the signal or presence that had this ref."""
+    """What an error means for the ping, signal or presence that had this ref."""
+    if ref.startswith(PING_REF) and ref[len(PING_REF) :].isdecimal():
+        return [PingRefused(int(ref[len(PING_REF) :]), error.retry_after_ms)]
     if ref.startswith(SIGNAL_REF):
         refused = SignalRefused(
             ref=ref,
