@@ -30,6 +30,9 @@ NAMES: Final = (
 )
 """Every target; each is the module of this name below `targets`."""
 
+PLANTED: Final = "planted"
+"""One with a bug, to see that bugs are found."""
+
 Mutate = Callable[[bytes, int, Random], "bytes | None"]
 """Another input made from one of at most so many bytes; None when there is nothing to change."""
 
@@ -49,7 +52,7 @@ class Target(NamedTuple):
 
 def load(name: str) -> Target:
     """The target of that name. Raises ValueError when there is none."""
-    if name not in NAMES:
+    if name not in (*NAMES, PLANTED):
         raise ValueError(f"{name!r} is none of {', '.join(NAMES)}")
     target = importlib.import_module(f"tests.fuzz.targets.{name}").TARGET
     assert isinstance(target, Target)
