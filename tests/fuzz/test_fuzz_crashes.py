@@ -8,9 +8,7 @@ import pytest
 
 from tests.fuzz.target import CORPUS, CRASHES, NAMES, kept_inputs, load
 
-OPEN: frozenset[str] = frozenset(
-    {"stores/client-server-key-of-another-length", "texts/bind-to-empty-brackets"}
-)
+OPEN: frozenset[str] = frozenset()
 """Crashes that still are."""
 CORPUS_LIMIT_BYTES = 400 * 1024
 

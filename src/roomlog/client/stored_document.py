@@ -15,7 +15,7 @@ from roomlog.client.store_writes import HistoryPack, SnapshotKept
 from roomlog.core.node import Node, NodeHasher
 from roomlog.core.pack import decode_pack
 from roomlog.core.reject import Reject
-from roomlog.core.signing import Signer
+from roomlog.core.signing import PUBLIC_KEY_BYTES, Signer
 from roomlog.protocol.messages import Cursor, SignedCheckpoint
 
 Value = TypeVar("Value")
@@ -144,7 +144,7 @@ def _read_document(connection: sqlite3.Connection, path: str, version: int) -> S
         cursor=_decoded_meta(meta, "cursor", Cursor),
         nodes=[],
         pending=[],
-        server_keys=_read_server_keys(connection),
+        server_keys=_read_server_keys(connection, path),
         rejections=_read_rejections(connection, path),
         places=LogPlaces(epoch),
         checkpoint=_decoded_meta(meta, "checkpoint", SignedCheckpoint),
@@ -162,9 +162,14 @@ def _rows(connection: sqlite3.Connection, query: str, kind: type[Value]) -> Iter
         yield msgspec.convert(row, kind, builtin_types=(bytes,))
 
 
-def _read_server_keys(connection: sqlite3.Connection) -> dict[str, bytes]:
-    rows = _rows(connection, "SELECT origin, key FROM server_key", _ServerKeyRow)
-    return {row.origin: row.key for row in rows}
+def _read_server_keys(connection: sqlite3.Connection, path: str) -> dict[str, bytes]:
+    keys: dict[str, bytes] = {}
+    for row in _rows(connection, "SELECT origin, key FROM server_key", _ServerKeyRow):
+        if len(row.key) != PUBLIC_KEY_BYTES:
+            # Believed, it would make an impostor of the true server.
+            raise LocalStoreError(f"{path}: a key of {len(row.key)} bytes for {row.origin}")
+        keys[row.origin] = row.key
+    return keys
 
 
 def _decoded_meta(meta: dict[str, object], key: str, kind: type[Value]) -> Value | None:

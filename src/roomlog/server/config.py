@@ -439,6 +439,8 @@ def split_bind(bind: str, shown: str = "bind") -> tuple[str, int]:
         raise ConfigError(shown, f"{port} is no port")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
+        if not host:
+            raise ConfigError(shown, f"{bind!r} names no host")
     elif ":" in host:
         raise ConfigError(shown, f"{bind!r}: an IPv6 address needs brackets")
     return host, int(number)
