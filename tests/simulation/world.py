@@ -14,6 +14,7 @@ from tests.simulation.network import Network
 
 if TYPE_CHECKING:
     from tests.simulation.client_machine import ClientMachine
+    from tests.simulation.hostile.impostor import Impostor
     from tests.simulation.invariants.invariants import Invariants
     from tests.simulation.server_machine import ServerMachine
 
@@ -36,6 +37,8 @@ class World:
         self.clients: dict[str, ClientMachine] = {}
         self.strangers: list[Life] = []
         """Whoever is hostile and at it."""
+        self.impostors: list[Impostor] = []
+        """Who stands in the place of an honest server."""
         self.forbidden: dict[bytes, str] = {}
         """Nodes that nobody may ever take, by id, and what is wrong with each."""
         self.invariants: Invariants
@@ -51,6 +54,7 @@ class World:
 
     def write(self, who: str, what: str) -> None:
         """A line of the journal: what two runs of one plan must have in common."""
+        what = what.replace(str(self.directory), "")
         self.journal.append(f"{self.loop.time():.6f} {who} {what}")
 
     def journal_hash(self) -> str:
@@ -62,6 +66,6 @@ class World:
         for machine in (*self.servers.values(), *self.clients.values()):
             if machine.life is not None:
                 machine.life.is_over = True
-        for life in self.strangers:
+        for life in (*self.strangers, *(each.life for each in self.impostors)):
             life.is_over = True
         self.loop.forget()
