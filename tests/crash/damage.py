@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import roomlog
 from roomlog.client.backoff import Backoff
 from roomlog.store.errors import StoreError
+from tests.crash.aimed_kill import kill_command
 from tests.crash.round import Round
 from tests.crash.stored_log import ROOM, Answer, asked, stored_ids, stored_nodes
 
@@ -52,12 +54,19 @@ def _remove(path: Path, choose: random.Random) -> None:
     path.unlink()
 
 
+def _make_older(path: Path, choose: random.Random) -> None:
+    """This one file as it was, beside the others as they are."""
+    shutil.copyfile(path.parent.with_name("older") / path.name, path)
+
+
 HARMS: dict[str, tuple[str, Harm]] = {
     "database cut": (DATABASE, _cut),
     "database flipped": (DATABASE, _flip),
     "database page blank": (DATABASE, _blank),
     "database noise": (DATABASE, _fill_with_noise),
     "database gone": (DATABASE, _remove),
+    "database older": (DATABASE, _make_older),
+    "log older": (WAL, _make_older),
     "log cut": (WAL, _cut),
     "log flipped": (WAL, _flip),
     "log page blank": (WAL, _blank),
@@ -135,6 +144,9 @@ async def _is_mended(here: Round) -> bool:
     """Whether the doctor explained the damage and left a store that can be served again."""
     found = await _doctor(here)
     assert found.code in (1, 2), f"the doctor sees nothing wrong: {found.out}"
+    repair = ["doctor", "--repair", "--store", here.store, "--backup"]
+    for number in range(here.choose.choice((0, 0, 2))):
+        await kill_command(here, "a repair", *repair, here.directory / f"backup-{number}")
     answer = await _doctor(here, "--repair", "--backup", str(here.directory / "backup"))
     here.note(f"doctor: {answer.code} {' '.join((answer.out + answer.err).split())[:400]}")
     if answer.code != 0 or not await _is_sound(here):

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import signal
 import sqlite3
-import subprocess
 import time
 from pathlib import Path
 
+from tests.crash.aimed_kill import kill_command, touched
 from tests.crash.round import Round
 from tests.crash.served_store import ServedStore
 from tests.crash.stored_log import Answer, asked
@@ -57,14 +57,20 @@ async def kill_in_snapshot(here: Round) -> None:
 
 def _unfinished_snapshot(store: Path) -> bool:
     """Wait for chunks that are nobody's yet; False when none were met in time."""
+    return _appears(
+        store,
+        "SELECT count(*) FROM snapshot_chunk AS c WHERE NOT EXISTS"
+        " (SELECT 1 FROM snapshot AS s WHERE s.room = c.room AND s.seq = c.seq)",
+    )
+
+
+def _appears(store: Path, counting: str) -> bool:
+    """Wait until a count is not 0 in the files that a server writes."""
     database = f"file:{store / 'roomlog.sqlite3'}?mode=ro"
     deadline = time.monotonic() + AIM_S
     with contextlib.closing(sqlite3.connect(database, uri=True, isolation_level=None)) as reader:
         while time.monotonic() < deadline:
-            (count,) = reader.execute(
-                "SELECT count(*) FROM snapshot_chunk AS c WHERE NOT EXISTS"
-                " (SELECT 1 FROM snapshot AS s WHERE s.room = c.room AND s.seq = c.seq)"
-            ).fetchone()
+            (count,) = reader.execute(counting).fetchone()
             if count:
                 return True
             time.sleep(LOOK_S)
@@ -170,7 +176,7 @@ async def kill_at_founding(here: Round) -> None:
     """kill -9 of a server that makes its store: there is none afterwards, or a whole one."""
     for _ in range(3):
         server = here.server.spawn()
-        hit = await asyncio.to_thread(_touched, here.store, server)
+        hit = await asyncio.to_thread(touched, here.store, server)
         await here.pause(0.0, 0.02)
         await here.server.kill()
         here.note("kill -9 at founding")
@@ -183,38 +189,10 @@ async def kill_in_migration(here: Round) -> None:
     refusal = await here.server.refusal()
     assert "pending migrations" in refusal, refusal
     for _ in range(2):
-        migration = asked("migrate", "up", "--store", here.store)
-        hit = await asyncio.to_thread(_touched, here.store, migration)
-        await here.pause(0.0, 0.01)
-        migration.kill()
-        migration.communicate()
-        here.note("kill -9 in a migration")
-        here.count("hits in a migration", hit)
+        await kill_command(here, "a migration", "migrate", "up", "--store", here.store)
     answer = await asyncio.to_thread(lambda: Answer(asked("migrate", "up", "--store", here.store)))
     assert answer.code == 0, answer.err
     await here.server.start()
-
-
-def _touched(directory: Path, process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> bool:
-    """Wait until something in a directory changes; False when the process ended before."""
-    before = _marks(directory)
-    deadline = time.monotonic() + AIM_S
-    while process.poll() is None and time.monotonic() < deadline:
-        if _marks(directory) != before:
-            return True
-        time.sleep(LOOK_S)
-    return False
-
-
-def _marks(directory: Path) -> dict[str, tuple[int, int]]:
-    marks = {}
-    with contextlib.suppress(OSError):
-        for path in directory.iterdir():
-            # The lock is taken long before anything is written.
-            if path.name != "lock":
-                status = path.stat()
-                marks[path.name] = (status.st_size, status.st_mtime_ns)
-    return marks
 
 
 async def refound(here: Round) -> None:
@@ -229,13 +207,7 @@ async def refound(here: Round) -> None:
     source = next(each.store for each in here.writers if each.number == 3)
     arguments = ("room", "refound", "demo", "--store", here.store, "--from", source)
     for _ in range(2):
-        command = asked(*arguments)
-        hit = await asyncio.to_thread(_touched, here.store, command)
-        await here.pause(0.0, 0.03)
-        command.kill()
-        command.communicate()
-        here.note("kill -9 in a refounding")
-        here.count("hits in a refounding", hit)
+        await kill_command(here, "a refounding", *arguments)
     answer = await asyncio.to_thread(lambda: Answer(asked(*arguments)))
     # One that was killed may have done it.
     assert answer.code == 0 or "holds the room demo already" in answer.err, answer.err
@@ -253,11 +225,18 @@ async def kill_in_renewal(here: Round) -> None:
     await here.check_dead()
     here.put_back(copy)
     here.note("older copy put back")
-    for _ in range(KILLS):
-        before = here.server.log.stat().st_size
+    for attempt in range(KILLS):
         await here.server.start()
-        await here.pause(0.0, 0.1)
+        if attempt:
+            await here.pause(0.0, 0.1)
+        else:
+            hit = await asyncio.to_thread(_renewed, here.store)
+            here.count("hits in a renewal", hit)
         await here.server.kill()
         here.note("kill -9 in a renewal")
-        here.count("hits in a renewal", "log lost" not in here.server.logged(before))
     await here.server.start()
+
+
+def _renewed(store: Path) -> bool:
+    """Wait for a new epoch in the files: nobody has been told of it yet."""
+    return _appears(store, "SELECT count(*) FROM reconcile_window")

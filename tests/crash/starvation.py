@@ -176,9 +176,7 @@ async def read_only(here: Round) -> None:
     else:
         await here.server.kill()
     await here.check_dead()
-    mount(here.store, "--bind", str(here.store))
-    try:
-        mount(here.store, "-o", "remount,bind,ro")
+    with _unwritable(here.store):
         before = {path.name: path.read_bytes() for path in here.store.iterdir()}
         await _start_starved(here, "read-only")
         assert not here.server.is_up, "a server was started that cannot write"
@@ -188,6 +186,25 @@ async def read_only(here: Round) -> None:
         here.note(f"verify on a read-only disk ended with {answer.code}: {answer.err.strip()}")
         here.count("verified read-only", answer.code == 0)
         assert {path.name: path.read_bytes() for path in here.store.iterdir()} == before
-    finally:
-        unmount(here.store)
     await _recovered(here)
+
+
+@contextmanager
+def _unwritable(store: Path) -> Iterator[None]:
+    """A read-only mount for root, whom modes do not bind; else the modes of the files."""
+    if os.geteuid() == 0:
+        mount(store, "--bind", str(store))
+        try:
+            mount(store, "-o", "remount,bind,ro")
+            yield
+        finally:
+            unmount(store)
+        return
+    modes = {path: path.stat().st_mode for path in (*store.iterdir(), store)}
+    for path, mode in modes.items():
+        path.chmod(mode & 0o555)
+    try:
+        yield
+    finally:
+        for path, mode in reversed(modes.items()):
+            path.chmod(mode)
