@@ -174,6 +174,12 @@ class SnapshotsMachine(RuleBasedStateMachine):
             base = {node.id for node in self.log[:seq]}
             self.members.append(Member(len(self.members), snapshot, base))
 
+    @rule(place=picks, number=picks)
+    def join_when_quiet(self, place: int, number: int) -> None:
+        self.everybody_gets_everything()
+        self.take_a_snapshot(place % 3, number)
+        self.join(len(self.snapshots) - 1)
+
     @rule(number=picks)
     def complete(self, number: int) -> None:
         """The older history has come: a replica of all of it takes the place of the partial one."""
