@@ -93,7 +93,6 @@ def test_what_was_called_durable_is_there_whatever_call_failed(
     assert number > 10
 
 
-@pytest.mark.xfail(strict=True, reason="what a failed sync left is built upon after a restart")
 def test_nothing_is_written_behind_what_a_failed_sync_left_before_the_store_was_opened_again(
     tmp_path: Path,
 ) -> None:

@@ -50,7 +50,6 @@ def test_a_journal_that_comes_back_beside_a_new_log_does_not_keep_the_store_shut
     assert came_back > 0
 
 
-@pytest.mark.xfail(strict=True, reason="what a failed sync left is built upon after a restart")
 def test_nothing_is_written_behind_what_a_failed_sync_left_before_the_store_was_opened_again(
     tmp_path: Path,
 ) -> None:

@@ -35,6 +35,7 @@ from roomlog.store.sqlite.schema import (
     read_identity,
     require_database,
 )
+from roomlog.store.sqlite.writer import settle
 
 
 class SchemaStatus(Struct, frozen=True):
@@ -144,6 +145,7 @@ def _writing(path: str | Path, connect: Connect) -> Iterator[Connection]:
         connection = connect(directory.database, read_only=False)
         try:
             prepare_writer(connection)
+            settle(connection)
             yield connection
         finally:
             connection.close()

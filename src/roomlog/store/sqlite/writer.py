@@ -288,7 +288,7 @@ class Writer:
         return known
 
     def _connected(self) -> Connection:
-        """The connection, opened anew after a failed commit. Raises `StoreError`."""
+        """The connection, opened and settled anew after a failure. Raises `StoreError`."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
         if not self._is_in_place():
@@ -300,8 +300,7 @@ class Writer:
         except UNWRITABLE as error:
             raise store_error(error) from error
         try:
-            if self._is_fenced:
-                _settle(connection)
+            settle(connection)
             (last,) = connection.execute("SELECT max(admission) FROM admission").fetchone()
         except sqlite3.Error as error:
             connection.close()
@@ -349,15 +348,18 @@ class Writer:
                 connection.close()
 
 
-def _settle(connection: Connection) -> None:
-    """Decide what a failed commit left: everything that counts goes into the database, fsynced.
+def settle(connection: Connection) -> None:
+    """Decide what was left in the log: everything that counts goes into the database, fsynced.
 
-    What the WAL holds beyond the last good commit is thrown away with it; without this a later
-    recovery could find a commit there that this process has meanwhile denied.
+    After a failed commit, what the log holds beyond the last good one is thrown away with it;
+    without this a later recovery could find a commit there that this process has meanwhile denied.
+    After a restart, the log may hold what the system shows and will never write, because an fsync
+    failed before: a commit behind that would be lost with it when the power goes. Copied into the
+    database it is written anew. Raises `StoreUnavailable`, `sqlite3.Error`.
     """
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
-        raise StoreUnavailable("readers are in the way of settling a failed commit")
+        raise StoreUnavailable("readers are in the way of settling what was left in the log")
 
 
 def _insert(
