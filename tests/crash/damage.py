@@ -15,7 +15,7 @@ from roomlog.client.backoff import Backoff
 from roomlog.store.errors import StoreError
 from tests.crash.aimed_kill import kill_command
 from tests.crash.round import Round
-from tests.crash.stored_log import ROOM, Answer, asked, stored_ids, stored_nodes
+from tests.crash.stored_log import ROOM, Answer, asked, stored_ids, stored_nodes, stored_packs
 
 DATABASE = "roomlog.sqlite3"
 WAL = "roomlog.sqlite3-wal"
@@ -98,11 +98,13 @@ async def damage(here: Round) -> None:
     healthy = here.copy_of_store("healthy")
     await _leaves_alone(here)
     known = {node.id for node in stored_nodes(here.store)}
+    packs = await asyncio.to_thread(stored_packs, here.store)
     target = here.store / file_name
     harm(target, here.choose)
     here.note(f"damage: {name}")
     here.count(name)
     here.may_lack = True
+    await _reads_what_is_left(here, packs)
     is_sound = is_gone = False
     if file_name != KEY and await asyncio.to_thread(_is_room_gone, here.store):
         # A server would found another room for strangers, and send everybody else away for good.
@@ -138,6 +140,16 @@ async def _leaves_alone(here: Round) -> None:
     answer = await _doctor(here, "--repair")
     assert answer.code == 0, answer.out + answer.err
     assert _files(here.store) == before, "the doctor touched a healthy store"
+
+
+async def _reads_what_is_left(here: Round, before: dict[int, bytes]) -> None:
+    """Of the damaged log each pack is read as it was, or it is refused."""
+    left = await asyncio.to_thread(stored_packs, here.store)
+    changed = [seq for seq, pack in left.items() if before.get(seq) != pack]
+    assert not changed, f"damage was read as if it had been written: seq {changed[:9]}"
+    here.note(f"{len(left)} of {len(before)} packs can be read")
+    here.count("packs beside damage", len(left))
+    here.count("packs in damage", len(before) - len(left))
 
 
 async def _is_mended(here: Round) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from roomlog.core.node import Node, NodeHasher
 from roomlog.core.pack import decode_pack
+from roomlog.store.errors import StoreError
 from roomlog.store.sqlite import SqliteStore
 from tests.cli.running import command
 from tests.oracle.naive_room import NaiveRoom
@@ -47,6 +48,32 @@ def stored_nodes(path: Path) -> list[Node]:
     finally:
         store.close()
     return nodes
+
+
+def stored_packs(path: Path) -> dict[int, bytes]:
+    """Every pack by its first seq; what cannot be read, and is said so, is left out."""
+    packs: dict[int, bytes] = {}
+    try:
+        store = SqliteStore.open_read_only(path)
+    except StoreError:
+        return packs
+    try:
+        room = store.open_room(ROOM)
+        seq = 0
+        while room is not None and seq < room.head_seq:
+            try:
+                (row,) = store.read_log(ROOM, seq, 1)
+            except StoreError:
+                seq += 1
+            else:
+                packs[row.from_seq] = row.pack
+                seq = row.to_seq
+    except StoreError:
+        # The room itself cannot be found.
+        pass
+    finally:
+        store.close()
+    return packs
 
 
 def replayed_naively(nodes: list[Node]) -> NaiveRoom:
