@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-import pytest
-
 from roomlog.client.engine import Engine
 from roomlog.client.history_build import HistoryBuild
 from roomlog.client.local_store import LocalStore
@@ -62,7 +60,6 @@ def written(store: LocalStore, engine: Engine) -> None:
     assert done.wait(20)
 
 
-@pytest.mark.xfail(strict=True, reason="the heads of the snapshot are lost with it")
 def test_t22_the_heads_of_a_snapshot_are_kept_when_the_log_below_it_came_another_way(
     tmp_path: Path,
 ) -> None:

@@ -21,6 +21,7 @@ from roomlog.core.reject import Reject
 from roomlog.core.replica import Replica
 from roomlog.core.signing import Signer
 from roomlog.core.snapshot.facts import check_snapshot
+from roomlog.core.subscription import missing_bodies
 from roomlog.protocol.client_events import (
     BodiesFilled,
     Fault,
@@ -138,6 +139,10 @@ class PartialRoom(OwnWriting):
         self.pending.sort(replica.graph)
         self.pending.send_again(self.refused_too_early)
         self.refused_too_early = []
+        snapshot, older = self.snapshot, self.older
+        if snapshot is not None and older is not None and older.until_seq < snapshot.seq:
+            # In the log as it is now the heads were no news, and no history: only it had them.
+            self._writes.append(ReceivedPack(snapshot.frontier_pack))
         self.snapshot = None
         self.older = None
         self._writes.append(HistoryComplete())
@@ -179,6 +184,11 @@ class PartialRoom(OwnWriting):
             first = result.rejected[0]
             raise ServerFault(Fault.PROTOCOL, Reject(first.reject_class, first.message))
         self._writes.append(ReceivedPack(event.pack))
+
+    def take_what_is_here(self) -> None:
+        """The server sends everything and cannot be asked for bodies: if none lacks, that is it."""
+        if self.replica.awaits_bodies and not missing_bodies(self.replica):
+            self.subscription_complete(self.patterns)
 
     def subscription_complete(self, patterns: Sequence[str]) -> None:
         """All bodies came. Raises `ServerFault` when that is not so."""
