@@ -193,3 +193,21 @@ async def test_against_a_server_without_subscriptions_all_comes_and_the_state_is
             await write(ada, 2)
             await same_for(["votes"], ada, bob)
             assert all(node.body is not None for node in bob.replica.nodes())
+
+
+async def test_who_is_sent_everything_may_change_keys_as_well(service: Service) -> None:
+    async with (
+        opened(service, ADA) as ada,
+        opened(service, BOB, subscribe=["a"], capabilities=["log_cut"]) as bob,
+    ):
+        ada.counter("a").add(1)
+        ada.counter("b").add(2)
+        await ada.synced()
+        await bob.synced()
+        async with asyncio.timeout(20.0):
+            await bob.subscribe(["b"])
+        assert bob.counter("b").value == 2
+        assert bob.state_hash().complete
+        async with asyncio.timeout(20.0):
+            await bob.subscribe()
+        assert bob.state_hash() == ada.state_hash()

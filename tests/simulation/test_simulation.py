@@ -22,9 +22,7 @@ SEEDS = int(os.environ.get("ROOMLOG_SIMULATION_SEEDS", "200"))
 FIRST_SEED = int(os.environ.get("ROOMLOG_SIMULATION_START", "0"))
 CHUNK_SEEDS = 20
 PLANS = sorted((HERE / "plans").glob("*.json"))
-NOT_MENDED: dict[str, str] = {
-    "other-keys-of-a-server-that-sends-all": "the document waits for bodies that it has",
-}
+NOT_MENDED: dict[str, str] = {}
 """Plans that still break a promise, and why."""
 
 

@@ -153,8 +153,11 @@ class Connection:
     def subscribe(self, patterns: tuple[str, ...]) -> None:
         """Tell the server, if there is one that can be told, which keys are wanted."""
         session = self.session
-        if session is not None and session.is_open and "header_only_nodes" in session.caps:
-            session.subscribe(patterns)
+        if session is not None and session.is_open:
+            if "header_only_nodes" in session.caps:
+                session.subscribe(patterns)
+            else:
+                self._engine.take_what_is_here()
         self._after_change()
 
     def _resume(self) -> None:

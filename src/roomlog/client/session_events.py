@@ -148,7 +148,9 @@ class SessionEvents:
         self._company.connected(self._session, opened, self._after_send)
         wanted = engine.patterns
         is_other = engine.replica.awaits_bodies or set(wanted) != set(opened.subscribed)
-        if is_other and "header_only_nodes" in self._session.caps:
+        if "header_only_nodes" not in self._session.caps:
+            engine.take_what_is_here()
+        elif is_other:
             self._session.subscribe(wanted)
 
     def _head_seq(self) -> int:
