@@ -95,7 +95,12 @@ async def test_t44_the_deadline_of_a_drain_ends_what_does_not_end_by_itself(
     # Nobody else cuts a socket that is not read to its close.
     for module in ("connection", "edge"):
         monkeypatch.setattr(f"roomlog.server.{module}.CLOSE_WAIT_SECONDS", 3_600.0)
-    service = await start(drain_deadline_ms=200, live_bytes_per_second=1 << 30, slice_bytes=1 << 27)
+    service = await start(
+        drain_deadline_ms=200,
+        live_bytes_per_second=1 << 30,
+        slice_bytes=1 << 27,
+        send_stall_ms=3_600_000,
+    )
     writer = await enter(service)
     deaf = await DeafReader.enter(service, enter)
     await flood(writer, 12)

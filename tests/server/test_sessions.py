@@ -160,15 +160,18 @@ async def test_t23_hellos_during_the_opening_of_a_room_wait_for_all_of_it(
     writer = await enter(service)
     await writer.push_and_wait(*[writer.write() for _ in range(50)])
     service.hub.registry.drop(service.hub.registry.rooms["room"])
-    store, may_load = service.hub.store, threading.Event()
+    store, is_loading, may_load = service.hub.store, threading.Event(), threading.Event()
     load_index = store.load_index
 
     def load_when_all_have_asked(room_id: str) -> Iterator[IndexRow]:
+        is_loading.set()
         may_load.wait(10)
         return load_index(room_id)
 
     store.load_index = load_when_all_have_asked  # type: ignore[method-assign]
-    joining = [asyncio.create_task(join(service.url)) for _ in range(10)]
+    joining = [asyncio.create_task(join(service.url))]
+    await eventually(is_loading.is_set)
+    joining += [asyncio.create_task(join(service.url)) for _ in range(9)]
     asking = [State.OPENING] * 10
 
     def all_have_asked() -> bool:
