@@ -26,6 +26,9 @@ BROKEN = -1
 MALFORMED = -2
 """In the place of an opcode: bytes that are no frame of RFC 6455, such as an unmasked one."""
 
+SEND_AGAIN_S = 0.2
+LONGEST_AGAIN_S = 10.0
+
 Frame = tuple[int, bytes]
 
 
@@ -37,7 +40,7 @@ class Conditions:
     most_delay_s: float = 0.02
     bytes_per_second: float | None = None
     is_partitioned: bool = False
-    """Nobody can be dialled, and what is sent gets lost without anybody noticing."""
+    """Nobody can be dialled, and nothing that is sent arrives before it is over."""
     is_refused: bool = False
     """Nobody answers a dial."""
     to_server: list[str] = field(default_factory=list)
@@ -64,6 +67,7 @@ class Lane:
         self._held: Frame | None = None
         self._on_its_way: deque[Frame] = deque()
         self._paused: list[Frame] = []
+        self._is_sent_again = False
         self._receiving: asyncio.Future[None] | None = None
         self._drained: list[asyncio.Future[None]] = []
         self.is_ended = False
@@ -112,9 +116,11 @@ class Lane:
         self._arrive(self._on_its_way.popleft())
 
     def _arrive(self, frame: Frame) -> None:
-        if self.is_ended or self.is_frozen or self._link.conditions.is_partitioned:
+        if self.is_ended or self.is_frozen:
             return
-        if self.is_paused:
+        if self._link.conditions.is_partitioned:
+            self._is_sent_again = self._is_sent_again or self._send_again_in(SEND_AGAIN_S)
+        if self.is_paused or self._is_sent_again:
             self._paused.append(frame)
             return
         self.waiting_bytes -= len(frame[1]) + 4
@@ -127,9 +133,27 @@ class Lane:
     def resume(self) -> None:
         """The receiver reads again."""
         self.is_paused = False
+        if not self._is_sent_again:
+            self._release()
+
+    def _release(self) -> None:
         paused, self._paused = self._paused, []
         for frame in paused:
             self._arrive(frame)
+
+    def _send_again_in(self, wait_s: float) -> bool:
+        """TCP sends again what was not received, at growing intervals, until somebody gives up."""
+        loop = self._link.network.loop
+        loop.in_life(NOBODY, loop.call_later, wait_s, self._send_again, wait_s)
+        return True
+
+    def _send_again(self, waited_s: float) -> None:
+        if self._link.conditions.is_partitioned and not self.is_ended:
+            self._send_again_in(min(waited_s * 2, LONGEST_AGAIN_S))
+            return
+        self._is_sent_again = False
+        if not self.is_paused:
+            self._release()
 
     def end(self) -> None:
         """The receiver learns that the socket is gone; what was on its way is lost."""
