@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import pytest
+
 from roomlog.client.engine import Engine
 from roomlog.client.history_build import HistoryBuild
 from roomlog.client.local_store import LocalStore
@@ -23,10 +25,13 @@ OLD, NEW = b"O" * 16, b"N" * 16
 SNAPSHOT_SEQ = 4
 
 
-def log_of(count: int) -> list[Node]:
+def log_of(count: int, *, has_list: bool) -> list[Node]:
     replica = Replica("demo", ADA, LINEAGE)
     for number in range(count):
-        replica.map("m")[str(number)] = number
+        if has_list:
+            replica.list("l").append(number)
+        else:
+            replica.map("m")[str(number)] = number
         replica.commit(number)
     return list(replica.nodes())
 
@@ -60,10 +65,22 @@ def written(store: LocalStore, engine: Engine) -> None:
     assert done.wait(20)
 
 
-def test_t22_the_heads_of_a_snapshot_are_kept_when_the_log_below_it_came_another_way(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    "has_list",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=pytest.mark.xfail(
+                strict=True, reason="what inserted an item of the snapshot is taken for known"
+            ),
+        ),
+    ],
+)
+def test_t22_everything_below_a_snapshot_is_kept_when_the_log_there_came_another_way(
+    tmp_path: Path, has_list: bool
 ) -> None:
-    log = log_of(SNAPSHOT_SEQ + 2)
+    log = log_of(SNAPSHOT_SEQ + 2, has_list=has_list)
     whole = Replica("demo", ADA, LINEAGE)
     whole.add_nodes(log[:SNAPSHOT_SEQ])
     taken = take_snapshot(whole, SNAPSHOT_SEQ)
