@@ -7,11 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from blake3 import blake3
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from roomlog.core.pack import encode_pack
 from roomlog.store.interface import (
     SNAPSHOT_CHUNK_BYTES,
     Append,
@@ -25,18 +23,15 @@ from roomlog.store.interface import (
 from roomlog.store.memory import MemoryStore
 from roomlog.store.sqlite import SqliteStore
 from tests.state_machines import machine_test, scratch_directory
-from tests.store.chains import AUTHOR, Chain
 from tests.store.faults import Faults
 from tests.store.naive_store import NaiveStore, answer
+from tests.store.synthetic_appends import bytes_of, synthetic_append
 
 ROOMS = ["a", "b", "c"]
 NOWHERE = "nowhere"
 rooms = st.sampled_from([*ROOMS, NOWHERE])
 counts = st.sampled_from([1, 1, 2, 5])
 seqs = st.integers(1, 4)
-SOURCE = Chain(StoredRoom("source", b"l" * 32, b"e" * 16, 0, 0))
-SOURCE.append(8)
-PACKS = {count: encode_pack(SOURCE.nodes[:count]) for count in range(1, 6)}
 FLAWS: dict[str, dict[str, Any]] = {
     "ids": {"ids": b"short"},
     "pack": {"pack": b""},
@@ -48,11 +43,6 @@ FLAWS: dict[str, dict[str, Any]] = {
 }
 flaws = st.sampled_from(["", "", "", "gap", "again", *FLAWS])
 states = st.sampled_from([1, 5, SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNK_BYTES + 1])
-
-
-def bytes_of(name: str, size: int) -> bytes:
-    """The same bytes for the same name."""
-    return blake3(name.encode()).digest(size)
 
 
 class StoresMachine(RuleBasedStateMachine):
@@ -97,19 +87,8 @@ class StoresMachine(RuleBasedStateMachine):
     def append(self, room_id: str, from_seq: int, count: int) -> Append:
         room = self.naive.by_id.get(room_id)
         self.names += 1
-        return Append(
-            room_id=room_id,
-            epoch=b"?" * 16 if room is None else room.epoch,
-            from_seq=from_seq,
-            count=count,
-            pack=PACKS[count],
-            ids=bytes_of(str(self.names), 32 * count),
-            submitter=AUTHOR.public_key,
-            admitted_ms=self.names,
-            policy_head=b"p" * 32 if self.names % 3 == 0 else None,
-            lineage=b"o" * 32 if self.names % 5 == 0 else None,
-            reinstated=self.names % 2 == 0,
-        )
+        epoch = b"?" * 16 if room is None else room.epoch
+        return synthetic_append(room_id, epoch, from_seq, count, self.names)
 
     # Writing
 
