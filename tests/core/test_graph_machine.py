@@ -210,4 +210,4 @@ class GraphMachine(RuleBasedStateMachine):
         assert graph.index_of(b"unknown") == -1
 
 
-TestAGrowingGraphAnswersAsSetsDo = machine_test(GraphMachine, weight=8)
+TestAGrowingGraphAnswersAsSetsDo = machine_test(GraphMachine, weight=5)

@@ -219,4 +219,4 @@ class SubscriberMachine(RuleBasedStateMachine):
         return seen
 
 
-TestASubscriberSeesTheRoomThroughItsPatterns = machine_test(SubscriberMachine, steps=30)
+TestASubscriberSeesTheRoomThroughItsPatterns = machine_test(SubscriberMachine, steps=30, weight=2)

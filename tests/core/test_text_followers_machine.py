@@ -324,4 +324,4 @@ class TextFollowersMachine(RuleBasedStateMachine):
             assert str(self.replica.at(version.frontier).text(KEY)) == text
 
 
-TestWhatFollowsATextStaysInItsPlace = machine_test(TextFollowersMachine, steps=40)
+TestWhatFollowsATextStaysInItsPlace = machine_test(TextFollowersMachine, steps=40, weight=2)

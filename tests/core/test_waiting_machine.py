@@ -122,4 +122,4 @@ class WaitingMachine(RuleBasedStateMachine):
         assert all(node.id in self.waiting for node in self.waiting)
 
 
-TestNodesWaitAsInADictOfSets = machine_test(WaitingMachine, weight=8)
+TestNodesWaitAsInADictOfSets = machine_test(WaitingMachine, weight=5)

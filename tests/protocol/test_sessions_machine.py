@@ -371,4 +371,4 @@ def node_key(room: NaiveRoom, node_id: bytes) -> str:
     return node.operations()[0].key
 
 
-TestSessionsOfOneRoomComeToRestWithTheSameNodes = machine_test(SessionsMachine, steps=40)
+TestSessionsOfOneRoomComeToRestWithTheSameNodes = machine_test(SessionsMachine, steps=40, weight=2)

@@ -53,6 +53,9 @@ class SnapshotsMachine(RuleBasedStateMachine):
     def begin(self, data: st.DataObject, count: int) -> None:
         for number in range(2):
             self.members.append(Member(number, None, set()))
+        first = self.members[0]
+        first.replica.map("m")["first"] = 1
+        self.take_own(first, first.replica.commit(first.now_ms))
         self.write(0, data, count)
         self.push(0)
 
@@ -231,4 +234,4 @@ class SnapshotsMachine(RuleBasedStateMachine):
             assert replica.frontier == sorted(heads - below)
 
 
-TestJoinersSeeWhatTheRoomSays = machine_test(SnapshotsMachine, steps=40)
+TestJoinersSeeWhatTheRoomSays = machine_test(SnapshotsMachine, steps=40, weight=2)
