@@ -65,18 +65,7 @@ def written(store: LocalStore, engine: Engine) -> None:
     assert done.wait(20)
 
 
-@pytest.mark.parametrize(
-    "has_list",
-    [
-        False,
-        pytest.param(
-            True,
-            marks=pytest.mark.xfail(
-                strict=True, reason="what inserted an item of the snapshot is taken for known"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("has_list", [False, True])
 def test_t22_everything_below_a_snapshot_is_kept_when_the_log_there_came_another_way(
     tmp_path: Path, has_list: bool
 ) -> None:

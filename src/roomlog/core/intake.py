@@ -121,7 +121,11 @@ class Intake:
         """Accept, keep waiting or refuse one node, and what had waited for it."""
         graph = self._graph
         node_id = node.id
-        if graph.index_of(node_id) >= 0 or node_id in self._waiting:
+        base = self._base
+        known = graph.index_of(node_id)
+        # Of a ghost only the id is here: what it did is older history, like its neighbours'.
+        is_ghost = base is not None and 0 <= known < base.lv
+        if (known >= 0 and not is_ghost) or node_id in self._waiting:
             if self.takes_headers and node.body is not None:
                 self._fill(node, result)
             else:
@@ -151,8 +155,7 @@ class Intake:
                 )
             if verify:
                 check_signature(node)
-            base = self._base
-            if missing is not None or (base is not None and not self._is_above(node)):
+            if missing is not None or is_ghost or (base is not None and not self._is_above(node)):
                 # Only what is verified may wait: a forged copy would keep the true one out. It
                 # waits as bytes, which are what the waiting place counts.
                 node.forget_operations()

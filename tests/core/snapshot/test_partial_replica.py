@@ -264,3 +264,21 @@ def test_own_refused_operations_are_written_out_of_history_as_with_all_of_it(par
         assert_same(one.replica, other.replica)
         rewritten += len(one.nodes)
     assert rewritten
+
+
+def test_what_inserted_an_item_of_the_snapshot_is_held_when_it_comes_by_itself() -> None:
+    author = Replica(ROOM_ID, AUTHOR, LINEAGE)
+    for number in range(3):
+        author.list("l").append(number)
+        author.commit(NOW_MS + number)
+    nodes = list(author.nodes())
+    partial = partial_at(nodes, 3)
+    state = partial.state()
+    first = partial.add_nodes(nodes, verify=False)
+    # The head came with the snapshot, the others are older history.
+    assert first.held == [nodes[0].id, nodes[1].id]
+    assert first.duplicates == 1
+    assert partial.add_nodes(nodes, verify=False).duplicates == 3
+    assert partial.held_ids == first.held
+    assert partial.state() == state
+    assert not partial.state_hash().complete
