@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -114,7 +115,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--log", type=Path)
     parser.add_argument("--keep", type=Path, help="where the files of failed rounds are left")
     asked = parser.parse_args(arguments)
-    own_mounts_if_possible(arguments)
+    own_namespaces_if_possible(arguments)
+    # Whoever ends this, ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     done = logged(asked.log)
     lines = []
     started = time.monotonic()
@@ -139,12 +142,13 @@ def main(arguments: list[str]) -> int:
     return int(any(line["outcome"] == "failed" for line in lines))
 
 
-def own_mounts_if_possible(arguments: list[str]) -> None:
-    """Go on in a mount namespace of our own, so that no mount is ever left behind."""
+def own_namespaces_if_possible(arguments: list[str]) -> None:
+    """Go on in namespaces of our own: no mount and no process is left behind, however this ends."""
     unshare = shutil.which("unshare")
     if OWN_MOUNTS in os.environ or os.geteuid() != 0 or unshare is None:
         return
     own = [unshare, "--mount", "--propagation", "private"]
+    own += ["--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.spawnv(os.P_WAIT, unshare, [*own, "true"]) == 0:
         os.environ[OWN_MOUNTS] = "1"
         sys.stdout.flush()
