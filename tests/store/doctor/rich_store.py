@@ -87,7 +87,9 @@ def snapshot_of(tangle: Tangle, seq: int, state: bytes) -> StoredSnapshot:
     )
 
 
-def make_rich_store(path: Path, seed: int = 1, *, keep_log: bool = False) -> dict[str, Tangle]:
+def make_rich_store(
+    path: Path, seed: int = 1, *, keep_log: bool = False, steps: int = 14
+) -> dict[str, Tangle]:
     """Three rooms with packs small and large, renewed epochs and snapshots; and an empty room.
 
     With `keep_log` the write-ahead log stays, as a process that was killed leaves it.
@@ -103,7 +105,7 @@ def make_rich_store(path: Path, seed: int = 1, *, keep_log: bool = False) -> dic
         assert isinstance(room, StoredRoom)
         tangles[name] = Tangle(room, generator)
     del tangles["empty"]
-    for step in range(14):
+    for step in range(steps):
         for name, tangle in tangles.items():
             count = generator.choice((1, 1, 2, 5, 40))
             value_bytes = 900 if name == "big one" else 60

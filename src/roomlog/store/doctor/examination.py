@@ -287,7 +287,7 @@ def _look_below(survey: Survey, content: _Content, findings: list[Finding]) -> l
             explained.add(mended.room_id)
         pictures.append(_picture(mended))
     unexplained = [each for room, each in content.faults.items() if room not in explained]
-    findings += [_unexplained(fault) for fault in unexplained]
+    findings += [_recoverable(fault) for fault in unexplained]
     return pictures
 
 
@@ -346,6 +346,17 @@ def _unexplained(fault: StoreFault) -> Finding:
         f"The room cannot be proven{where}: {fault.message} ({fault.fault_class}).",
         room=fault.room_id,
         remedy=f"{REPAIR}. A look while no server runs says more.",
+    )
+
+
+def _recoverable(fault: StoreFault) -> Finding:
+    where = f" at seq {fault.seq}" if fault.seq else ""
+    return damage(
+        "log_recoverable",
+        f"What SQLite reads of the room cannot be proven{where}: {fault.message} "
+        f"({fault.fault_class}). Below SQLite all of its log was made out.",
+        room=fault.room_id,
+        remedy=f"A repair writes it anew. {REPAIR}",
     )
 
 

@@ -11,11 +11,29 @@ from typing import Final
 from roomlog.core.errors import IdentityFileError
 from roomlog.identity import Identity
 from roomlog.store.doctor.finding import Finding, damage, warning
+from roomlog.store.doctor.page_images import PageImages
 from roomlog.store.sqlite.directory import StoreDirectory
 
 WORK_NAME: Final = "doctor.work"
 """Where a repair builds the new database, inside the store's directory."""
+READY_NAME: Final = "ready"
+"""In there: the database is whole and proven, and the digest of the one it is to replace."""
 LEAST_FREE_BYTES: Final = 32 << 20
+
+
+def unfinished_repair(directory: StoreDirectory) -> StoreDirectory | None:
+    """A database that was proven and never took its place, if the old one is still the same."""
+    work = StoreDirectory(directory.path / WORK_NAME)
+    try:
+        written = (work.path / READY_NAME).read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+    images = PageImages(directory.database, directory.write_ahead_log)
+    try:
+        is_same = written == f"{images.digest().hex()}\n"
+    finally:
+        images.close()
+    return work if is_same and work.database.exists() else None
 
 
 def leftovers_of(directory: StoreDirectory) -> list[Path]:
@@ -41,7 +59,16 @@ def file_findings(directory: StoreDirectory, *, has_rooms: bool) -> list[Finding
     """What is wrong with the files of a store, but for its database."""
     findings = [*_key_findings(directory, has_rooms=has_rooms)]
     leftovers = leftovers_of(directory)
-    if leftovers:
+    if unfinished_repair(directory) is not None:
+        findings.append(
+            damage(
+                "repair_unfinished",
+                "A repair was interrupted after it had proven the new database and before that "
+                "one was in place.",
+                remedy="Run it again: roomlog doctor --repair --store DIR",
+            )
+        )
+    elif leftovers:
         names = ", ".join(path.name for path in leftovers)
         findings.append(
             warning(

@@ -11,6 +11,8 @@ import struct
 from pathlib import Path
 from typing import Final, final
 
+from blake3 import blake3
+
 DEFAULT_PAGE_BYTES: Final = 4_096
 SMALLEST_PAGE_BYTES: Final = 512
 LARGEST_PAGE_BYTES: Final = 65_536
@@ -99,6 +101,10 @@ class PageImages:
         image_of = {offset: self.file_pages + i for i, (_, offset) in enumerate(self.log.offsets)}
         for page, offset in self.log.committed:
             self.current[page] = image_of[offset]
+        self.latest = dict(self.current)
+        """The image of each page that was written last, whether it counts or not."""
+        for index, (page, _) in enumerate(self.log.offsets, self.file_pages):
+            self.latest[page] = index
         self.count = self.file_pages + len(self.log.offsets)
         self.free_pages = self._find_free_pages()
         """Pages that belong to nothing, and still hold what was deleted."""
@@ -118,10 +124,17 @@ class PageImages:
             data = self.log.content[start : start + self.page_bytes]
         return data.ljust(self.page_bytes, b"\0")
 
-    def page(self, number: int) -> bytes | None:
-        """The image of a page that counts, None when there is no such page."""
-        index = self.current.get(number)
+    def page(self, number: int, *, of_latest: bool = False) -> bytes | None:
+        """The image of a page that counts, or was written last; None when there is no such page."""
+        index = (self.latest if of_latest else self.current).get(number)
         return None if index is None else self.image(index)
+
+    def digest(self) -> bytes:
+        """BLAKE3 of all pages as they are now; moving them out of the log does not change it."""
+        hasher = blake3()
+        for number in range(1, max(self.current, default=0) + 1):
+            hasher.update(self.page(number) or bytes(self.page_bytes))
+        return hasher.digest()
 
     def order(self) -> list[int]:
         """Every image once, those that count first: what was overwritten is a last resort."""

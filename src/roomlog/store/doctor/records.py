@@ -64,9 +64,12 @@ class Cell:
             raise Unreadable("a record that is larger than its file")
         self.types = self._read_types()
 
-    def values(self) -> list[Value]:
-        """The columns. Raises `Unreadable`."""
-        payload = self._payload()
+    def values(self, *, of_latest: bool = False) -> list[Value]:
+        """The columns; with `of_latest` their further pages as they were written last.
+
+        Raises `Unreadable`.
+        """
+        payload = self._payload(of_latest)
         header_bytes, position = _varint(payload, 0)
         position = header_bytes
         values: list[Value] = []
@@ -95,7 +98,7 @@ class Cell:
             raise Unreadable("the columns do not fill the record")
         return types
 
-    def _payload(self) -> bytes:
+    def _payload(self, of_latest: bool) -> bytes:
         local = self._data[self._at : self._at + self._local]
         if len(local) != self._local:
             raise Unreadable("a record beyond the end of its page")
@@ -109,7 +112,7 @@ class Cell:
             if len(pointer) != 4:
                 raise Unreadable("no pointer to the rest of a record")
             (number,) = struct.unpack(">I", pointer)
-            page = None if number in seen else self._images.page(number)
+            page = None if number in seen else self._images.page(number, of_latest=of_latest)
             if page is None:
                 raise Unreadable("the rest of a record is missing")
             seen.add(number)

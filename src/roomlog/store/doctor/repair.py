@@ -14,7 +14,13 @@ from typing import Final
 from msgspec import Struct
 
 from roomlog.store.doctor.examination import Examination, examine, verified_rooms
-from roomlog.store.doctor.file_findings import WORK_NAME, leftovers_of, read_key
+from roomlog.store.doctor.file_findings import (
+    READY_NAME,
+    WORK_NAME,
+    leftovers_of,
+    read_key,
+    unfinished_repair,
+)
 from roomlog.store.doctor.mending import MendedRoom
 from roomlog.store.doctor.rebuilding import Rebuilding, rebuild
 from roomlog.store.doctor.saved_packs import SavedPacks
@@ -30,7 +36,7 @@ from roomlog.store.errors import StoreCorrupt, StoreError, StoreUnavailable
 from roomlog.store.sqlite import SqliteStore
 from roomlog.store.sqlite.build import THIS_BUILD
 from roomlog.store.sqlite.connection import store_error
-from roomlog.store.sqlite.directory import StoreDirectory
+from roomlog.store.sqlite.directory import StoreDirectory, fsync_path
 from roomlog.store.sqlite.migration import Build
 
 SAVED_NAME: Final = "saved"
@@ -76,6 +82,13 @@ def repair(
         before = examine(path, build=build, has_lock=True)
         done: list[str] = []
         saved: list[Path] = []
+        unfinished = unfinished_repair(directory)
+        if unfinished is not None:
+            _prove(unfinished, build)
+            put_in_place(unfinished.database, directory.database)
+            remove(unfinished.path)
+            done.append("put the database in place that an interrupted repair had made")
+            before = examine(path, build=build, has_lock=True)
         has_backup = before.needs_rebuild and not before.is_newer
         if has_backup:
             if backup.exists():
@@ -132,17 +145,26 @@ def _rebuild(  # noqa: PLR0917
         packs.add(name, survey.lineage_of(number), pack)
 
     try:
+        remove(work.path)
         work.path.mkdir(mode=0o700)
         server_key = None if key is None else key.public_key
         task = Rebuilding(build, server_key, now_ms, window_ms, fresh_bytes, aside)
         rooms = rebuild(survey, work.database, task)
         saved = packs.close()
         _prove(work, build)
-        put_in_place(work.database, directory.database)
+        # Bringing the log into the old database overwrites what only this survey could read.
+        ready = work.path / READY_NAME
+        ready.write_text(f"{survey.images.digest().hex()}\n")
+        fsync_path(ready)
+        fsync_path(directory.path)
+    except BaseException:
+        remove(work.path)
+        raise
     finally:
         survey.close()
         packs.close()
-        remove(work.path)
+    put_in_place(work.database, directory.database)
+    remove(work.path)
     return rooms, saved
 
 

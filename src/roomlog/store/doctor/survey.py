@@ -23,6 +23,7 @@ from roomlog.store.interface import NODE_ID_BYTES
 from roomlog.store.sqlite.build import THIS_BUILD
 from roomlog.store.sqlite.directory import StoreDirectory
 from roomlog.store.sqlite.migration import Build
+from roomlog.store.sqlite.store import SNAPSHOTS_SINCE
 
 RowKey = tuple[int, int]
 """A room's number and a seq."""
@@ -40,6 +41,7 @@ class PackPlace(Struct, frozen=True, gc=False):
     admission: int
     is_intact: bool
     is_corrected: bool
+    is_latest: bool
     image: int
     offset: int
 
@@ -84,8 +86,12 @@ class Survey:
         for image, offset, table in later:
             cell = cell_at(self.images, image, offset)
             values = _values(cell)
-            if values is not None:
-                self._take_large(table, cell, values)
+            if values is not None and self._take_large(table, cell, values):
+                continue
+            # What is behind a fault of the log was never read together with what counts.
+            values = _values(cell, of_latest=True)
+            if values is not None and self.images.log.offsets:
+                self._take_large(table, cell, values, of_latest=True)
         self._number_rooms()
         for windows in self.windows.values():
             windows.sort(key=lambda row: row.number)
@@ -99,7 +105,13 @@ class Survey:
     @property
     def schema_version(self) -> int:
         """The newest migration that the store has had; this build's when nothing tells."""
-        return max(self.applied, default=self._build.schema_version)
+        witnesses = set(self.applied)
+        written = self.meta.get("schema_version")
+        if isinstance(written, int) and 1 <= written <= self._build.schema_version:
+            witnesses.add(written)
+        if self.snapshots or self.windows or self._chunks:
+            witnesses.add(SNAPSHOTS_SINCE)
+        return max(witnesses, default=self._build.schema_version)
 
     @property
     def is_newer(self) -> bool:
@@ -122,7 +134,8 @@ class Survey:
 
     def read_pack(self, place: PackPlace) -> PackRow | None:
         """The row at a place; None when it cannot be read after all."""
-        values = _values(cell_at(self.images, place.image, place.offset))
+        cell = cell_at(self.images, place.image, place.offset)
+        values = _values(cell, of_latest=place.is_latest)
         return None if values is None else found_rows.as_pack(values)
 
     def lineage_of(self, room: int) -> bytes:
@@ -199,20 +212,23 @@ class Survey:
         elif isinstance(value, int) and value > 0 and name and name.isascii():
             self.names.setdefault(value, name)
 
-    def _take_large(self, table: str, cell: Cell, values: Values) -> None:
+    def _take_large(
+        self, table: str, cell: Cell, values: Values, *, of_latest: bool = False
+    ) -> bool:
+        """A row of the log or a chunk; whether it is right."""
         if table == found_rows.CHUNK:
             chunk = found_rows.as_chunk(values)
             if chunk is not None:
                 room, seq, number, _ = chunk
                 places = self._chunks.setdefault((room, seq), {})
                 places.setdefault(number, (cell.image, cell.offset))
-            return
+            return chunk is not None
         row = found_rows.as_pack(values)
         if row is None:
-            return
+            return False
         room, from_seq, to_seq = self._key_of(row)
         if not 1 <= from_seq <= to_seq <= MOST_SEQ:
-            return
+            return False
         known = self._packs.setdefault(room, {}).get(from_seq)
         if known is None or (row.is_intact and not known.is_intact):
             is_corrected = (room, from_seq, to_seq) != (row.room, row.from_seq, row.to_seq)
@@ -222,9 +238,11 @@ class Survey:
                 row.admission,
                 row.is_intact,
                 is_corrected,
+                of_latest,
                 cell.image,
                 cell.offset,
             )
+        return row.is_intact
 
     def _key_of(self, row: PackRow) -> tuple[int, int, int]:
         """Room and seqs of a row: its checksums do not cover them, those of its admission do."""
@@ -239,8 +257,8 @@ class Survey:
         return named if named is not None and named[2] - named[1] + 1 == count else own
 
 
-def _values(cell: Cell) -> Values | None:
+def _values(cell: Cell, *, of_latest: bool = False) -> Values | None:
     try:
-        return cell.values()
+        return cell.values(of_latest=of_latest)
     except Unreadable:
         return None
