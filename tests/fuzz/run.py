@@ -78,13 +78,13 @@ def _row(result: FuzzResult) -> tuple[str, ...]:
 
 
 def _run(name: str, seconds: int, log: Path | None) -> FuzzResult:
-    start = datetime.now(UTC)
+    start, commit = datetime.now(UTC), _commit()
     result = fuzz(name, seconds)
     if log is not None:
         log.mkdir(parents=True, exist_ok=True)
         line = (
             f"start {start:%Y-%m-%dT%H:%M:%SZ}, end {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}, commit "
-            f"{_commit()}: {result.executions} executions in {result.seconds:.0f} s, "
+            f"{commit}: {result.executions} executions in {result.seconds:.0f} s, "
             f"{result.edges} edges, {result.features} features, {result.new_inputs} new inputs, "
             f"{'no crash' if not result.failed else f'crash {result.crash}'}\n"
         )

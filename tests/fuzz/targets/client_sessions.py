@@ -11,8 +11,9 @@ from blake3 import blake3
 
 from roomlog.core.node import CHANGE, Node, make_node
 from roomlog.core.operation import MapSet
-from roomlog.core.pack import encode_pack
+from roomlog.core.pack import decode_pack, encode_pack
 from roomlog.protocol import messages
+from roomlog.protocol.checkpoint import sign_checkpoint
 from roomlog.protocol.client_events import (
     ClientEvent,
     Faulted,
@@ -55,6 +56,26 @@ def own_nodes() -> list[Node]:
     return nodes
 
 
+@cache
+def wide_nodes() -> list[Node]:
+    """A client's own history with many heads, joined from the side here and there."""
+    nodes = list(log_nodes()[:HELD])
+    for branch in range(24):
+        parents = [nodes[(branch * 5) % HELD].id]
+        if branch % 4 == 3:
+            parents = sorted({parents[0], nodes[-1].id, nodes[-3].id})
+        for step in range(1 + branch % 3):
+            clock = 200 + 10 * branch + step
+            nodes.append(make_node(HASHER, ADA, CHANGE, clock, parents, [MapSet("w", clock)]))
+            parents = [nodes[-1].id]
+    return nodes
+
+
+def heads_of(nodes: list[Node]) -> list[bytes]:
+    below = {parent for node in nodes for parent in node.parents}
+    return [node.id for node in nodes if node.id not in below]
+
+
 @final
 class Server:
     """Says what an input chooses; knows what it was asked last."""
@@ -64,7 +85,7 @@ class Server:
         self.choices = choices
         self.requests: list[Any] = []
         self.packs: list[Any] = []
-        self.nodes_sent = 0
+        self.chunks_sent = 0
 
     @property
     def session(self) -> ClientSession:
@@ -120,15 +141,23 @@ class Server:
         elif kind <= 5:
             self.send_pack()
         elif kind <= 8:
-            self.say(self.request_end())
+            if choices.is_one_in(2):
+                self.answer_truly()
+            else:
+                self.say(self.request_end())
         elif kind == 9:
             self.refuse()
         elif kind == 10:
             self.acknowledge()
         elif kind == 11:
+            for _ in range(choices.below(4)):
+                self.send_plain_chunk()
             self.send_chunk()
         elif kind == 12:
             patterns = choices.one_of(([], ["a"], ["a/**", "k"]))
+            if choices.is_one_in(3):
+                self.send_checkpoint()
+                return
             self.say(
                 messages.SubscribeAck(ref=self.ref(), seq=choices.below(40), patterns=patterns)
             )
@@ -206,6 +235,9 @@ class Server:
         choices = self.choices
         pack = self.packs.pop(0) if self.packs else None
         ref = None if pack is None else pack.ref
+        if pack is not None and choices.is_one_in(2):
+            self.acknowledge_truly(pack)
+            return
         count = choices.below(5)
         first = choices.one_of((LOG + 1, 0, 1, HELD))
         ack = messages.PackAck(ref=ref, from_seq=first, to_seq=max(0, first + count - 1))
@@ -219,6 +251,95 @@ class Server:
         if choices.is_one_in(2):
             ack.credit = messages.CreditTotals(nodes=choices.below(99), bytes=choices.number(3))
         self.say(ack)
+
+    def acknowledge_truly(self, pack: messages.PushPack) -> None:
+        """Some of the nodes were there, some are refused, the others are new."""
+        ack = messages.PackAck(
+            ref=pack.ref, credit=messages.CreditTotals(nodes=9999, bytes=1 << 24)
+        )
+        admitted = 0
+        for index, node in enumerate(decode_pack(pack.nodes, HASHER)):
+            fate = self.choices.below(4)
+            if fate == 0:
+                ack.duplicates.append((index, self.choices.below(LOG + 1)))
+            elif fate == 1:
+                detail: dict[str, object] = {"message": "no", "ops": [0, 1]}
+                ack.rejected.append(
+                    messages.RejectedNode(id=node.id, reject_class="policy", detail=detail)
+                )
+            else:
+                admitted += 1
+        if admitted:
+            ack.from_seq, ack.to_seq = LOG + 1, LOG + admitted
+        self.say(ack)
+
+    def answer_truly(self) -> None:
+        """What a server with this log says to the last question."""
+        request = self.requests[-1] if self.requests else None
+        if not isinstance(request, messages.Request):
+            self.say(messages.RequestEnd(ref=self.ref(), seq=LOG))
+            return
+        log = log_nodes()
+        places = {node.id: seq for seq, node in enumerate(log, 1)}
+        end = messages.RequestEnd(ref=request.ref, seq=LOG)
+        after = LOG
+        if request.have is not None:
+            same = [seq for seq, start in request.have if start == log[seq - 1].id[:8]]
+            end.cut = max(same, default=0)
+        elif request.frontier is not None:
+            ids = request.frontier
+            end.unknown = [index for index, each in enumerate(ids) if each not in places]
+            if not end.unknown:
+                after = max((places[each] for each in ids), default=0)
+        elif request.after is not None:
+            after = request.after.seq
+        elif request.before is not None:
+            after = 0
+            log = log[: request.before.seq - 1]
+        if after < len(log):
+            nodes = log[after:]
+            data = encode_pack(nodes)
+            self.say(
+                messages.Pack(
+                    ref=request.ref,
+                    lineage=LINEAGE,
+                    nodes=data,
+                    from_seq=after + 1,
+                    to_seq=len(log),
+                )
+            )
+        self.say(end)
+
+    def send_plain_chunk(self) -> None:
+        """The next of a snapshot that is as it should be."""
+        state = b"the state of a room"
+        last = self.chunks_sent % 3
+        self.chunks_sent += 1
+        chunk = messages.Snapshot(ref=self.ref(), chunk=last, data=state[7 * last : 7 * last + 7])
+        if not last:
+            chunk.chunks, chunk.size_bytes, chunk.seq = 3, len(state), HELD
+            chunk.frontier = encode_pack(log_nodes()[HELD - 1 : HELD])
+            chunk.state_hash, chunk.signature = bytes(32), bytes(64)
+            chunk.digest = blake3(state).digest()
+        self.say(chunk)
+
+    def send_checkpoint(self) -> None:
+        """The server's signed word, mostly about this log."""
+        choices = self.choices
+        seq = choices.below(LOG + 2)
+        frontier = sorted(node.id for node in log_nodes()[: choices.below(3)])
+        if choices.is_one_in(4):
+            frontier.reverse()
+        epoch = EPOCH if not choices.is_one_in(4) else bytes(16)
+        signature = sign_checkpoint(
+            SERVER, lineage=LINEAGE, epoch=epoch, seq=seq, frontier=frontier
+        )
+        assert signature is not None
+        self.say(
+            messages.Checkpoint(
+                lineage=LINEAGE, epoch=epoch, seq=seq, frontier=frontier, signature=signature
+            )
+        )
 
     def send_chunk(self) -> None:
         choices = self.choices
@@ -279,7 +400,10 @@ def check(data: bytes) -> None:
         past["lineage"] = LINEAGE
         past["cursor"] = messages.Cursor(epoch=epoch, seq=HELD, id=held[-1].id)
         past["frontier"] = [held[-1].id, *([own_nodes()[-1].id] if choices.is_one_in(2) else [])]
-        if has_past != 3:
+        if choices.is_one_in(4):
+            past["frontier"] = heads_of(wide_nodes())
+            past["held"] = HeldNodes(wide_nodes())
+        elif has_past != 3:
             past["held"] = HeldNodes([*held, *own_nodes()])
     else:
         past["wants_snapshot"] = not choices.is_one_in(3)
