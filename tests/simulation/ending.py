@@ -9,6 +9,7 @@ from roomlog.client.engine import Engine
 from roomlog.client.errors import ConnectionStoppedError, LocalStoreError, UnsentChangesError
 from roomlog.client.local_store import read_stored
 from roomlog.client.status import Phase
+from roomlog.core.clock import UNITS_PER_MS
 from roomlog.core.reject import RejectClass
 from roomlog.store.errors import StoreError
 from tests.simulation.hostile.end import end_hostility
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SYNCED_WITHIN_S = 120.0
-LONG_PAUSE_MS = 30_000
-"""A pause that the server asked for and that is worth sleeping through."""
+LONG_MS = 30_000
+"""A wait that is worth sleeping through."""
 
 
 def end_faults(world: World) -> None:
@@ -36,9 +37,12 @@ def end_faults(world: World) -> None:
         machine.disk.faults.clear()
         if not machine.disk.is_on:
             machine.disk.power_loss()
-        machine.clock.offset_ms = 0
+    for server in world.servers.values():
+        server.clock.offset_ms = 0
     for client in world.clients.values():
         heal(client.conditions)
+        # A clock that is behind is no trouble to anybody.
+        client.clock.offset_ms = min(client.clock.offset_ms, 0)
     world.write("world", "all faults end")
     _start_all(world)
 
@@ -64,7 +68,7 @@ async def settle(world: World, settle_s: float) -> None:
             break
         if world.loop.time() > deadline:
             raise Violation("nobody_agrees", "; ".join(reasons))
-        deadline += _sleep_through_pauses(world)
+        deadline += _sleep_until_written(world)
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 1.3, 5.0)
     world.write("world", f"everybody agrees after {world.loop.time() - began:.3f} s")
@@ -103,19 +107,23 @@ def _may_stop(client: ClientMachine, problem: Exception | None) -> bool:
     return problem.reject_class == RejectClass.TIMEOUT.wire
 
 
-def _sleep_through_pauses(world: World) -> float:
-    """Who wrote with a clock far ahead has to wait for that time: sleep, and say how long."""
-    longest_ms = 0
+def _sleep_until_written(world: World) -> float:
+    """What somebody wrote with a clock far ahead is taken when that time has come: sleep so long.
+
+    Returns the seconds slept.
+    """
+    latest_ms = 0
     for client in world.clients.values():
         if client.document is not None:
-            engine = client.document._engine
-            if len(engine.pending):
-                longest_ms = max(longest_ms, engine.paused_until_ms - client.clock.wall_ms())
-    if longest_ms <= LONG_PAUSE_MS:
+            replica = client.document.replica
+            clocks = [replica.node(node_id).clock for node_id in client.document.pending]
+            latest_ms = max([latest_ms, *(clock // UNITS_PER_MS for clock in clocks)])
+    now_ms = max(server.clock.wall_ms() for server in world.servers.values())
+    if latest_ms - now_ms <= LONG_MS:
         return 0.0
-    world.saw("pause slept through")
-    world.loop.skip(longest_ms / 1000)
-    return longest_ms / 1000
+    world.saw("slept until the time of a write")
+    world.loop.skip((latest_ms - now_ms) / 1000)
+    return (latest_ms - now_ms) / 1000
 
 
 def _reasons(world: World) -> list[str]:

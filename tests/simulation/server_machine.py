@@ -227,13 +227,17 @@ class JournalLog:
 
     def __init__(self, machine: ServerMachine) -> None:
         self.faults: list[BaseException] = []
+        self.endings: list[tuple[str, str, int, str]] = []
+        """Whose session ended, by whom, with which code, and why; since somebody last looked."""
         self._machine = machine
 
     def info(self, event: str, **values: Any) -> None:
         world = self._machine.world
         if event == "session ended":
             world.saw(f"close {values['code']}" if values["by"] == "server" else "close by client")
-            event = f"{event} {values['by']} {values['code']} {values['reason']}"
+            ending = (values["address"], values["by"], values["code"], values["reason"])
+            self.endings.append(ending)
+            event = f"{event} {' '.join(map(str, ending))}"
         world.write(self._machine.name, event)
 
     def warning(self, event: str, **values: Any) -> None:

@@ -10,6 +10,7 @@ from tests.simulation.hostile.end import check_nothing_forbidden
 from tests.simulation.invariants import bounds
 from tests.simulation.invariants.acknowledged import Acknowledged
 from tests.simulation.invariants.agreement import Agreement, disagreement
+from tests.simulation.invariants.blame import check_endings
 from tests.simulation.invariants.violation import Violation
 from tests.simulation.invariants.writing import Writing
 
@@ -46,7 +47,8 @@ class Invariants:
                 self.agreement.look(client)
 
     def faults(self) -> None:
-        """Nothing failed in a way that nobody had thought of."""
+        """Nothing failed in a way that nobody had thought of, and nobody was blamed for it."""
+        check_endings(self._world)
         for context in self._world.loop.faults:
             if isinstance(context.get("exception"), Violation):
                 raise context["exception"]
