@@ -62,6 +62,8 @@ def test_t27_a_new_database_is_fsynced_before_and_its_directory_after_it_gets_it
         ("fsync", "roomlog.sqlite3.new"),
         ("rename", "roomlog.sqlite3"),
         ("fsync", "store"),
+        ("fsync", "roomlog.sqlite3-wal"),
+        ("fsync", "store"),
     ]
 
 

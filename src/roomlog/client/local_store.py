@@ -25,6 +25,7 @@ else:
 
 from roomlog import __version__
 from roomlog.client.errors import LocalStoreError, LocalStoreLockedError, LocalStoreRoomError
+from roomlog.client.local_log import rewrite_log, settle_log
 from roomlog.client.local_rows import apply_write
 from roomlog.client.local_schema import (
     SCHEMA_VERSION,
@@ -123,6 +124,7 @@ class LocalStore:
         self._wall_ms = wall_ms
         self._lock = _lock(self.path)
         try:
+            rewrite_log(self.path)
             self._connection = _writing(self.path, connect)
             try:
                 self.document = self._open(room_id, draft_lineage)
@@ -132,6 +134,9 @@ class LocalStore:
         except UNREADABLE as error:
             os.close(self._lock)
             raise LocalStoreError(f"{self.path}: {error}") from error
+        except OSError as error:
+            os.close(self._lock)
+            raise LocalStoreError(f"{self.path}: {error.strerror}") from error
         except BaseException:
             os.close(self._lock)
             raise
@@ -191,7 +196,7 @@ class LocalStore:
 
     def _open(self, room_id: str, draft_lineage: bytes) -> StoredDocument:
         connection = self._connection
-        self._settle()
+        settle_log(connection, self.path)
         version = 0 if is_empty(connection) else check_versions(connection, str(self.path))
         migrate(connection, version, __version__, self._wall_ms)
         if not is_named(connection):
@@ -203,16 +208,6 @@ class LocalStore:
                 f"{self.path}: holds room {document.room_id!r}, not {room_id!r}"
             )
         return document
-
-    def _settle(self) -> None:
-        """Write anew what is left in the log.
-
-        After a failed fsync the system shows what it will never write: whatever was written behind
-        that would be lost with it when the power goes.
-        """
-        busy, _, _ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise LocalStoreError(f"{self.path}: somebody reads it; try again")
 
     def _write_all(self) -> None:
         while True:

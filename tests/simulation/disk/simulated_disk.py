@@ -1,20 +1,26 @@
 """One machine's disk: SQLite over it loses, at a power loss, what a real one could lose.
 
 Files are real files below a directory, best on a tmpfs, so that code that looks at paths works
-unchanged. SQLite's own calls go through a VFS that knows what was synced. What Python does to files
-and directories itself (rename, unlink, fsync of a directory) is not seen and counts as done at
-once; the names of database files do too, those of journals and write-ahead logs do not.
+unchanged. SQLite's own calls go through a VFS that knows what was synced. Of what Python does to
+files itself, only `os.fsync` is seen, while any disk is open: it can fail, it makes the names in a
+directory last, and of a file it makes everything last, since who syncs a file has written it. A
+rename or removal by Python counts as done at once. So do the names of database files; those of
+journals and write-ahead logs are lost unless their directory is synced.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
+import stat
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final, final
 from urllib.parse import quote
+
+import apsw
 
 from tests.simulation.disk.connection import DiskConnection, Limits, power_is_off
 from tests.simulation.disk.kept_file import KeptFile, Loss
@@ -36,7 +42,7 @@ class SimulatedDisk:
 
     def __init__(self, root: Path, stream: random.Random) -> None:
         root.mkdir(parents=True, exist_ok=True)
-        self.root = root
+        self.root = root.resolve()
         self.stream = stream
         self.capacity_bytes: int | None = None
         self.limits = Limits()
@@ -48,6 +54,8 @@ class SimulatedDisk:
         self._files: dict[tuple[int, int], KeptFile] = {}
         # What each journal's name may lead to after a power loss, the synced state first.
         self._names: dict[str, list[KeptFile | None]] = {}
+        _DISKS.append(self)
+        _set_fsync(_fsync)
 
     def connect(self, path: Path, *, read_only: bool, is_quiet: bool = False) -> DiskConnection:
         """A connection factory for `SqliteStore`; raises `sqlite3.Error` as `sqlite3` would."""
@@ -163,6 +171,11 @@ class SimulatedDisk:
 
     def close(self) -> None:
         """Abandon the connections and let go of everything; the files stay."""
+        if self not in _DISKS:
+            return
+        _DISKS.remove(self)
+        if not _DISKS:
+            _set_fsync(_REAL_FSYNC)
         self._abandon()
         for kept in self._files.values():
             kept.close()
@@ -206,6 +219,18 @@ class SimulatedDisk:
         for path, versions in self._names.items():
             if os.path.dirname(path) == directory:
                 del versions[:-1]
+
+    def synced_by_python(self, path: str, status: os.stat_result) -> None:
+        """`os.fsync` of a file or directory below the root. Raises OSError."""
+        try:
+            self.ask(Call.SYNC)
+        except apsw.Error as error:
+            raise OSError(errno.EIO, os.strerror(errno.EIO)) from error
+        kept = self._files.get((status.st_dev, status.st_ino))
+        if stat.S_ISDIR(status.st_mode):
+            self.sync_directory(path)
+        elif kept is not None:
+            kept.settle()
 
     def used_bytes(self) -> int:
         """What the files that SQLite has opened take."""
@@ -264,6 +289,23 @@ class SimulatedDisk:
         if kept is not None:
             kept.settle()
         return path
+
+
+def _fsync(descriptor: int) -> None:
+    path = os.readlink(f"/proc/self/fd/{descriptor}")
+    for disk in _DISKS:
+        if Path(path).is_relative_to(disk.root):
+            disk.synced_by_python(path, os.fstat(descriptor))
+            return
+    _REAL_FSYNC(descriptor)
+
+
+def _set_fsync(fsync: Any) -> None:
+    os.fsync = fsync
+
+
+_DISKS: Final[list[SimulatedDisk]] = []
+_REAL_FSYNC: Final[Any] = os.fsync
 
 
 def _write_whole(path: str, content: bytes) -> None:

@@ -71,7 +71,6 @@ def test_nothing_is_written_behind_what_a_failed_sync_left_before_the_store_was_
     disk.close()
 
 
-@pytest.mark.xfail(strict=True, reason="a log that lacks its end comes back over the database")
 def test_a_log_of_which_a_failed_sync_lost_the_end_does_not_come_back_over_the_database(
     tmp_path: Path,
 ) -> None:

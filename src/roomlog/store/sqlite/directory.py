@@ -13,12 +13,38 @@ from roomlog.store.errors import StoreLocked, StoreUnavailable
 DATABASE_NAME: Final = "roomlog.sqlite3"
 KEY_NAME: Final = "server.key"
 LOCK_NAME: Final = "lock"
+REWRITE_BYTES: Final = 1 << 20
 
 
 def fsync_path(path: Path) -> None:
     """Force a file, or the names in a directory, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def fsync_if_there(path: Path) -> None:
+    """Force a file to the disk, if there is one."""
+    with contextlib.suppress(FileNotFoundError):
+        fsync_path(path)
+
+
+def rewrite_file(path: Path) -> None:
+    """Write a file's own bytes to it again and fsync them: what is read from it is on the disk.
+
+    An fsync that failed leaves pages that can be read and count as written, but are not. Does
+    nothing without a file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        offset = 0
+        while piece := os.pread(descriptor, REWRITE_BYTES, offset):
+            offset += os.pwrite(descriptor, piece, offset)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -19,7 +19,6 @@ from roomlog.store.sqlite.connection import (
     Connect,
     Connection,
     connect_sqlite,
-    prepare_writer,
     store_error,
 )
 from roomlog.store.sqlite.directory import StoreDirectory
@@ -35,7 +34,7 @@ from roomlog.store.sqlite.schema import (
     read_identity,
     require_database,
 )
-from roomlog.store.sqlite.writer import settle
+from roomlog.store.sqlite.writing import open_writing
 
 
 class SchemaStatus(Struct, frozen=True):
@@ -142,10 +141,8 @@ def _writing(path: str | Path, connect: Connect) -> Iterator[Connection]:
     require_database(directory)
     lock = directory.lock()
     try:
-        connection = connect(directory.database, read_only=False)
+        connection = open_writing(directory, connect)
         try:
-            prepare_writer(connection)
-            settle(connection)
             yield connection
         finally:
             connection.close()

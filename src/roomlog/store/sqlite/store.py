@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Self, final
 
 from roomlog.store.append_check import check_snapshot_facts, check_window
-from roomlog.store.errors import RoomUnknown, StoreCorrupt
+from roomlog.store.errors import RoomUnknown, StoreCorrupt, StoreUnavailable
 from roomlog.store.interface import (
     AdmissionRecord,
     Append,
@@ -23,9 +23,7 @@ from roomlog.store.interface import (
 from roomlog.store.sqlite.build import THIS_BUILD
 from roomlog.store.sqlite.connection import (
     Connect,
-    Connection,
     connect_sqlite,
-    prepare_writer,
 )
 from roomlog.store.sqlite.directory import StoreDirectory, StoreLock, make_directory
 from roomlog.store.sqlite.migration import Build
@@ -54,6 +52,7 @@ from roomlog.store.sqlite.snapshot_rows import (
 )
 from roomlog.store.sqlite.window_rows import read_windows, renew_epoch
 from roomlog.store.sqlite.writer import Writer
+from roomlog.store.sqlite.writing import open_writing
 
 SNAPSHOTS_SINCE: Final = 2
 """The schema version that brought snapshots and reconcile windows."""
@@ -93,7 +92,10 @@ class SqliteStore:
         `StoreLocked`, `StoreTooNew`, `StoreNeedsMigration`, `StoreCorrupt`, `StoreUnavailable`.
         """
         directory = StoreDirectory(Path(path))
-        make_directory(directory.path)
+        try:
+            make_directory(directory.path)
+        except OSError as error:
+            raise StoreUnavailable(f"cannot make {directory.path}: {error.strerror}") from error
         lock = directory.lock()
         try:
             if not directory.database.exists():
@@ -108,7 +110,7 @@ class SqliteStore:
             readers = Readers(directory, connect, beside_writer=True)
             opened = directory.database_file()
             writer = Writer(
-                lambda: _writing_connection(directory, connect),
+                lambda: open_writing(directory, connect),
                 readers.refuse,
                 lambda: directory.database_file() == opened,
             )
@@ -279,13 +281,3 @@ class SqliteStore:
         if found is None:
             raise RoomUnknown(room_id)
         return found
-
-
-def _writing_connection(directory: StoreDirectory, connect: Connect) -> Connection:
-    connection = connect(directory.database, read_only=False)
-    try:
-        prepare_writer(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection

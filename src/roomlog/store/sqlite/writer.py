@@ -69,8 +69,9 @@ class _TransactionLost(Exception):
 class Writer:
     """Writes through one connection at a time; called from one thread.
 
-    `open_connection` gives a prepared connection. `on_fence` is called with a reason when, after a
-    commit that failed, nobody may read until the store is known again, and with None when it is.
+    `open_connection` gives a prepared and settled connection. `on_fence` is called with a reason
+    when, after a commit that failed, nobody may read until the store is known again, and with None
+    when it is.
     `is_in_place` tells whether the database's name still leads to the file that was opened: what is
     written to a deleted or replaced file is gone with the process.
     """
@@ -300,14 +301,10 @@ class Writer:
         except UNWRITABLE as error:
             raise store_error(error) from error
         try:
-            settle(connection)
             (last,) = connection.execute("SELECT max(admission) FROM admission").fetchone()
         except sqlite3.Error as error:
             connection.close()
             raise store_error(error) from error
-        except StoreError:
-            connection.close()
-            raise
         self._next_admission = (last or 0) + 1
         self._connection = connection
         if self._is_fenced:
@@ -346,20 +343,6 @@ class Writer:
             self._connection = None
             with contextlib.suppress(sqlite3.Error):
                 connection.close()
-
-
-def settle(connection: Connection) -> None:
-    """Decide what was left in the log: everything that counts goes into the database, fsynced.
-
-    After a failed commit, what the log holds beyond the last good one is thrown away with it;
-    without this a later recovery could find a commit there that this process has meanwhile denied.
-    After a restart, the log may hold what the system shows and will never write, because an fsync
-    failed before: a commit behind that would be lost with it when the power goes. Copied into the
-    database it is written anew. Raises `StoreUnavailable`, `sqlite3.Error`.
-    """
-    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if busy:
-        raise StoreUnavailable("readers are in the way of settling what was left in the log")
 
 
 def _insert(
