@@ -170,8 +170,9 @@ class LocalSalvage:
                 known = index.setdefault(node.id, node)
                 known.body = node.body if known.body is None else known.body
                 known.signature = node.signature if known.signature is None else known.signature
-            if own_id is not None and seq is None and own_id in index:
-                self.unsent.append(own_id)
+            if own_id is not None and seq is None:
+                # A row of its own says that it is unsent, whatever became of the id beside it.
+                self.unsent += [node.id for node in proven if node.signature is not None]
         waiting = list(index.values())
         while waiting:
             left: list[Node] = []

@@ -14,7 +14,7 @@ from blake3 import blake3
 from roomlog.core.node import CHANGE, Node, NodeHasher, make_node
 from roomlog.core.operation import MapSet
 from roomlog.core.pack import decode_pack, encode_pack, read_pack_file
-from roomlog.core.signing import Purpose
+from roomlog.core.signing import Purpose, verify
 from roomlog.core.snapshot.facts import SnapshotFacts
 from roomlog.identity import Identity
 from roomlog.store.doctor.repair import Repair, repair
@@ -192,14 +192,18 @@ def nodes_in(path: Path) -> dict[str, list[Node]]:
     return found
 
 
-def nodes_saved(done: Repair) -> dict[bytes, Node]:
-    """What a repair put beside the store."""
+def nodes_saved(done: Repair, rooms: dict[str, Tangle]) -> dict[bytes, Node]:
+    """What a repair put beside the store. Without its lineage a pack is tried under each room's."""
     found: dict[bytes, Node] = {}
+    lineages = [tangle.room.lineage for tangle in rooms.values()]
     for name in done.saved:
         lineage, packs = read_pack_file(Path(name).read_bytes())
         for pack in packs:
-            for node in decode_pack(pack, NodeHasher(lineage)):
-                found[node.id] = node
+            for each in lineages if lineage == bytes(32) else [lineage]:
+                for node in decode_pack(pack, NodeHasher(each)):
+                    assert node.signature is not None
+                    if verify(node.author, Purpose.NODE, node.id, node.signature):
+                        found[node.id] = node
     return found
 
 

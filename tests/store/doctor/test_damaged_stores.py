@@ -153,7 +153,7 @@ def test_t21_any_damage_is_explained_and_mended_or_honestly_called_hopeless(
     assert done.after.is_healthy, (how, found.findings, done.after.findings)
     # A server takes it, and everything in it is what somebody wrote.
     SqliteStore.open(store, store_id=b"n" * 16, now_ms=9).close()
-    kept, saved = nodes_in(store), nodes_saved(done)
+    kept, saved = nodes_in(store), nodes_saved(done, rooms)
     written = {node.id for tangle in rooms.values() for node in tangle.nodes}
     here = {node.id for nodes in kept.values() for node in nodes}
     assert here | saved.keys() <= written, how

@@ -84,7 +84,7 @@ def test_a_gap_keeps_the_log_before_it_and_every_node_behind_that_stands_without
     kept = nodes_in(store)["ada"]
     assert [node.id for node in kept[: first - 1]] == [node.id for node in ada.nodes[: first - 1]]
     assert {node.id for node in kept} == {node.id for node in ada.nodes} - orphans
-    assert nodes_saved(done).keys() == orphans - gone
+    assert nodes_saved(done, rooms).keys() == orphans - gone
     opened = SqliteStore.open_read_only(store)
     room = opened.open_room("ada")
     assert room is not None
@@ -210,7 +210,7 @@ def test_nodes_of_a_room_that_nobody_can_name_are_kept_beside_the_store(
     done = repaired(store, tmp_path / "backup")
     assert done.after.is_healthy
     assert set(nodes_in(store)) == {"empty", "ada", "bob"}
-    assert nodes_saved(done).keys() == {node.id for node in rooms["big one"].nodes}
+    assert nodes_saved(done, rooms).keys() == {node.id for node in rooms["big one"].nodes}
 
 
 def test_a_damaged_body_costs_its_own_node_and_no_other_of_its_pack(
@@ -230,7 +230,7 @@ def test_a_damaged_body_costs_its_own_node_and_no_other_of_its_pack(
     connection.close()
     done = repaired(store, tmp_path / "backup")
     assert done.after.is_healthy
-    here = {node.id for node in nodes_in(store)["big one"]} | nodes_saved(done).keys()
+    here = {node.id for node in nodes_in(store)["big one"]} | nodes_saved(done, rooms).keys()
     missing = {node.id for node in big.nodes} - here
     assert missing == {big.nodes[last - 1].id}
 
@@ -257,7 +257,7 @@ def test_commits_behind_a_fault_of_the_log_are_brought_back(store: Path, tmp_pat
     assert "write_ahead_log_damaged" in codes(examine(store))
     done = repaired(store, tmp_path / "backup")
     assert done.after.is_healthy
-    kept, saved = nodes_in(store), nodes_saved(done)
+    kept, saved = nodes_in(store), nodes_saved(done, rooms)
     written = {node.id for tangle in rooms.values() for node in tangle.nodes}
     here = {node.id for nodes in kept.values() for node in nodes} | saved.keys()
     # A page of the log is written again with every commit that adds to it.

@@ -140,9 +140,7 @@ def _rebuild(  # noqa: PLR0917
     packs = SavedPacks(backup / SAVED_NAME)
 
     def aside(number: int, pack: bytes) -> None:
-        row = survey.rooms.get(number)
-        name = row.room_id if row is not None else survey.names.get(number, f"room-{number}")
-        packs.add(name, survey.lineage_of(number), pack)
+        packs.add(survey.name_of(number), survey.lineage_of(number), pack)
 
     try:
         remove(work.path)

@@ -138,6 +138,15 @@ class Survey:
         values = _values(cell, of_latest=place.is_latest)
         return None if values is None else found_rows.as_pack(values)
 
+    def name_of(self, number: int) -> str:
+        """A room's id; a made-up name, which no room can have, when nothing tells."""
+        row = self.rooms.get(number)
+        if row is not None:
+            return row.room_id
+        name = self.names.get(number, "")
+        is_taken = name in self._room_rows
+        return f"(room {number})" if is_taken or not name else name
+
     def lineage_of(self, room: int) -> bytes:
         """The lineage of a room, from its row or its admission records; empty if nothing tells."""
         row = self.rooms.get(room)
