@@ -319,6 +319,26 @@ def test_waits_grow_while_a_server_keeps_putting_off() -> None:
     assert waits[-1] == 30_000
 
 
+def test_a_pause_is_over_when_the_clock_is_set_back_and_the_next_one_is_as_long_as_ever() -> None:
+    server = ModelServer(refuse=refusing("m/k", "store_unavailable", {"retry_after_ms": 2_000}))
+    ada = SimulatedClient("ada", ADA, server)
+    ada.connect()
+    settle(ada)
+    ada.engine.replica.map("m")["k"] = 1
+    ada.flush()
+    while ada.deliver_to_server() or ada.deliver_to_client():
+        pass
+    assert ada.engine.take_unsent(ada.now_ms) == []
+    ada.now_ms -= 9 * 24 * 3600 * 1000
+    ada.pump()
+    while ada.deliver_to_server() or ada.deliver_to_client():
+        pass
+    assert ada.engine.paused_until_ms == ada.now_ms + 2_000
+    server.refuse = refuse_nothing
+    settle(ada)
+    assert server.head == 1
+
+
 def test_own_nodes_that_the_server_lost_are_pushed_again() -> None:
     server = ModelServer()
     ada = SimulatedClient("ada", ADA, server)

@@ -20,6 +20,7 @@ from roomlog.client.host import Host, Socket
 from roomlog.client.local_store import MOST_QUEUED_BYTES, LocalStore
 from roomlog.client.log_places import ClientLog
 from roomlog.client.options import DocumentOptions
+from roomlog.client.refusals import LONGEST_RETRY_MS
 from roomlog.client.session_ended import SessionEnded, ended_by_fault, ended_by_server
 from roomlog.client.session_events import SessionEvents
 from roomlog.client.standing import Standing
@@ -131,7 +132,7 @@ class Connection:
                 session.push(nodes)
             resume_ms = engine.resumes_at_ms
             if resume_ms is not None and self._pause_timer is None:
-                wait_ms = max(0, resume_ms - now_ms)
+                wait_ms = min(max(0, resume_ms - now_ms), LONGEST_RETRY_MS)
                 self._pause_timer = self._loop.call_later(wait_ms / 1000 + 0.001, self._resume)
         self._frames_ready.set()
 

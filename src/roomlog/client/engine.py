@@ -16,6 +16,8 @@ from roomlog.client.older_history import OlderHistory
 from roomlog.client.partial_room import PartialRoom
 from roomlog.client.refusals import (
     is_final,
+    is_paused,
+    paused_until,
     rejection_of,
     retry_wait_ms,
     rolled_back_changes,
@@ -102,7 +104,7 @@ class Engine(PartialRoom):
 
     def take_unsent(self, now_ms: int) -> list[Node]:
         """Own durable nodes to push now, parents first; none while the server asked to wait."""
-        if self.log.is_compared or now_ms < self.paused_until_ms:
+        if self.log.is_compared or is_paused(self.paused_until_ms, now_ms):
             return []
         return self.pending.take_unsent()
 
@@ -375,7 +377,7 @@ class Engine(PartialRoom):
             pending.attempts += 1
             wait_ms = retry_wait_ms(node, pending.attempts)
             if wait_ms:
-                self.paused_until_ms = max(self.paused_until_ms, now_ms + wait_ms)
+                self.paused_until_ms = paused_until(self.paused_until_ms, now_ms, wait_ms)
             if node.kind is RejectKind.RESEND:
                 self._pend_again(node.id)
         if put_off:

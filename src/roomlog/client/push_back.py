@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, final
 
-from roomlog.client.refusals import retry_wait_ms
+from roomlog.client.refusals import is_paused, paused_until, retry_wait_ms
 from roomlog.core.node import Node
 from roomlog.core.reject import RejectClass
 from roomlog.protocol.client_events import RefusedNode
@@ -67,7 +67,7 @@ class PushBack:
 
     def take_unsent(self, now_ms: int) -> list[Node]:
         """What to send now, parents first."""
-        if now_ms < self.paused_until_ms:
+        if is_paused(self.paused_until_ms, now_ms):
             return []
         # In the order in which they were added, however often they were refused.
         unsent = [node for node_id, node in self._nodes.items() if node_id in self._unsent]
@@ -104,7 +104,7 @@ class PushBack:
         self._unsent[refused.id] = None
         # Somebody else has to do something first: never at once.
         wait_ms = retry_wait_ms(refused, attempts + 1)
-        self.paused_until_ms = max(self.paused_until_ms, now_ms + wait_ms)
+        self.paused_until_ms = paused_until(self.paused_until_ms, now_ms, wait_ms)
         return []
 
 

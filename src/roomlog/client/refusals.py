@@ -73,6 +73,17 @@ def retry_wait_ms(refused: RefusedNode, attempts: int) -> int:
     return min(LONGEST_RETRY_MS, doubled)
 
 
+def is_paused(until_ms: int, now_ms: int) -> bool:
+    """Whether a pause is not over. One longer than any can be means that the clock was set back."""
+    return now_ms < until_ms <= now_ms + LONGEST_RETRY_MS
+
+
+def paused_until(until_ms: int, now_ms: int, wait_ms: int) -> int:
+    """The end of a pause that was to last `until_ms`, and shall last `wait_ms` at least."""
+    longer_ms = now_ms + wait_ms
+    return max(until_ms, longer_ms) if is_paused(until_ms, now_ms) else longer_ms
+
+
 def rejection_of(node: Node, refused: RefusedNode) -> Rejection:
     """What is taken back of a node: the operations that the server named, else all."""
     count = len(node.operations())
