@@ -2,7 +2,7 @@
 
 Round number i has the seed M + i and goes through the fault at that place of the table, with others
 beside it. A seed that failed is printed with the command that repeats it; the exit code is then 1.
-With `--log FILE` each round is a line of JSON there, and seeds that passed are not run again.
+With `--log FILE` each round is a line of JSON there, and what passed is not run again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -49,9 +50,8 @@ async def play(seed: int, directory: Path, faults: list[Fault]) -> dict[str, Any
     return {"trail": here.trail, **here.facts}
 
 
-def played(seed: int, names: list[str] | None, keep: Path | None) -> dict[str, Any]:
+def played(seed: int, faults: list[Fault], keep: Path | None) -> dict[str, Any]:
     """A round as a line of the log."""
-    faults = faults_of(seed) if names is None else [FAULTS[name] for name in names]
     line: dict[str, Any] = {"seed": seed, "faults": [fault.name for fault in faults]}
     started = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix=f"roomlog-crash-{seed}-"))
@@ -99,12 +99,12 @@ def table(lines: list[dict[str, Any]], seconds: float) -> str:
     return "\n".join(line.rstrip() for line in shown)
 
 
-def logged(path: Path | None) -> dict[int, dict[str, Any]]:
-    """Rounds that passed already, by seed."""
+def logged(path: Path | None) -> dict[tuple[int | str, ...], dict[str, Any]]:
+    """Rounds that passed already, by seed and faults."""
     if path is None or not path.exists():
         return {}
     lines = [json.loads(line) for line in path.read_text().splitlines() if line]
-    return {line["seed"]: line for line in lines if line["outcome"] == "passed"}
+    return {(line["seed"], *line["faults"]): line for line in lines if line["outcome"] == "passed"}
 
 
 def main(arguments: list[str]) -> int:
@@ -122,10 +122,11 @@ def main(arguments: list[str]) -> int:
     lines = []
     started = time.monotonic()
     for seed in range(asked.seed, asked.seed + asked.rounds):
-        if seed in done:
-            lines.append(done[seed])
+        faults = [FAULTS[name] for name in asked.fault] if asked.fault else faults_of(seed)
+        if before := done.get((seed, *(fault.name for fault in faults))):
+            lines.append(before)
             continue
-        line = played(seed, asked.fault, asked.keep)
+        line = played(seed, faults, asked.keep)
         lines.append(line)
         if asked.log is not None:
             with asked.log.open("a") as log:
@@ -135,7 +136,7 @@ def main(arguments: list[str]) -> int:
             print(f"  {line['reason']}")
         if line["outcome"] == "failed":
             print(line["error"])
-            chosen = "".join(f" --fault {name}" for name in asked.fault or ())
+            chosen = "".join(f" --fault {shlex.quote(name)}" for name in asked.fault or ())
             print(f"again: python -m tests.crash.run --rounds 1 --seed {seed}{chosen}")
         sys.stdout.flush()
     print(table(lines, time.monotonic() - started))
