@@ -121,6 +121,12 @@ class StoredEngineMachine(RuleBasedStateMachine):
             self.clients[who].deliver_to_client()
 
     @rule(who=picks)
+    def send_before_the_disk_has_it(self, who: int) -> None:
+        self.clients[who].mark("good")
+        self.clients[who].flush()
+        self.deliver_up(who, 100)
+
+    @rule(who=picks)
     def write_to_disk(self, who: int) -> None:
         self.clients[who].write_to_disk()
 

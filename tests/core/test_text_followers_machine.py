@@ -103,7 +103,16 @@ class TextFollowersMachine(RuleBasedStateMachine):
     def insert(self, who: int, at: int, size: int) -> None:
         replica = self.replicas[who]
         characters = self.fresh(size)
-        replica.text(KEY).insert(at % (len(replica.text(KEY)) + 1), characters)
+        at %= len(replica.text(KEY)) + 1
+        expected = []
+        for each in self.watched:
+            place, side = each.anchor.position, each.anchor.side
+            expected.append(
+                place + size if at < place or (at == place and side == "right") else place
+            )
+        replica.text(KEY).insert(at, characters)
+        if who == 0:
+            assert [each.anchor.position for each in self.watched] == expected
         self.note(who, True, characters)
 
     @rule(who=st.sampled_from([0, 0, 0, 1, 2]), at=picks, size=st.sampled_from([1, 1, 3, 8]))
