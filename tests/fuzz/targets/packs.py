@@ -89,8 +89,8 @@ def check_pack(data: bytes) -> None:
         assert node.header_prefix() == row.prefix
         assert (node.body, node.signature) == (row.body, row.signature)
         assert node.id == naive_id(row.prefix, row.body, row.body_hash)
-    for node in nodes:
-        check_decoded(node)
+    for index, node in enumerate(nodes):
+        check_decoded(node, is_signature_tried=index < 2)
     if all(node.body is None or hash_of(node.body) == node.body_hash for node in nodes):
         check_written_again(blocks, nodes)
         check_sliced(data, blocks, nodes)
@@ -108,14 +108,15 @@ def check_bounds(blocks: PackBlocks, nodes: Sequence[Node]) -> None:
     assert rebuilt_bytes <= MAX_REBUILT_BYTES + 5 * len(columns)
 
 
-def check_decoded(node: Node) -> None:
+def check_decoded(node: Node, *, is_signature_tried: bool) -> None:
     """A node that passes is the one that a writer of these fields would make."""
     try:
         check_node(node, header_only=node.body is None)
     except Reject:
         return
     try:
-        check_signature(node)
+        if is_signature_tried:
+            check_signature(node)
     except Reject as reject:
         assert reject.reject_class in (
             RejectClass.SIGNATURE_INVALID,

@@ -20,6 +20,8 @@ from roomlog.store.sqlite import SqliteStore
 from roomlog.store.sqlite.checksums import index_checksum, tail_checksum
 from roomlog.store.verification import FaultFound, verify_room
 from tests.fuzz.choices import Choices
+from tests.fuzz.small_stores import ROOM_ID as SMALL_ROOM_ID
+from tests.fuzz.small_stores import client_databases, server_database
 from tests.fuzz.target import Target
 from tests.fuzz.targets.texts import scratch
 from tests.fuzz.vectors import released
@@ -49,31 +51,33 @@ def check(data: bytes) -> None:
     """Choices: which database, then what happens to it."""
     choices = Choices(data)
     which, opens = choices.below(2), choices.is_one_in(4)
-    release = choices.one_of(released())
+    content, room_id = database(which, choices.below(8))
     if which == SERVER:
         directory = scratch() / "store"
         directory.mkdir(exist_ok=True)
         path = directory / "roomlog.sqlite3"
-        source = release / "store" / "roomlog.sqlite3"
     else:
         path = scratch() / "client.db"
-        source = release / "client.db"
     for leftover in path.parent.glob(f"{path.name}-*"):
         leftover.unlink()
-    path.write_bytes(content_of(source))
+    path.write_bytes(content)
     damage(path, choices)
     if which == SERVER:
         read_server(path.parent)
     elif opens:
-        open_client(path)
+        open_client(path, room_id)
     else:
         read_client(path)
 
 
 @cache
-def content_of(path: Path) -> bytes:
-    """A released database, read once."""
-    return path.read_bytes()
+def database(which: int, number: int) -> tuple[bytes, str]:
+    """One of the small databases, or of the releases', and the name of its room."""
+    small = [server_database()] if which == SERVER else client_databases()
+    if number < 7:
+        return small[number % len(small)], SMALL_ROOM_ID
+    name = Path("store", "roomlog.sqlite3") if which == SERVER else Path("client.db")
+    return (released()[-1] / name).read_bytes(), ROOM_ID
 
 
 def damage(path: Path, choices: Choices) -> None:
@@ -175,10 +179,10 @@ def read_snapshots(store: SqliteStore, room_id: str) -> None:
             assert store.read_snapshot(room_id, snapshot.seq, chunk)
 
 
-def open_client(path: Path) -> None:
+def open_client(path: Path, room_id: str) -> None:
     """As a document opens it: for writing, newer tables added."""
     try:
-        store = LocalStore(path, ROOM_ID, bytes(32))
+        store = LocalStore(path, room_id, bytes(32))
     except LocalStoreError:
         return
     try:
@@ -232,10 +236,11 @@ def seeds() -> Iterable[bytes]:
     random = Random(19)
     for which in (SERVER, CLIENT):
         for opens in (0, 3):
-            yield bytes((which, opens, 0))
-            for kind in range(4):
-                for _ in range(6):
-                    yield bytes((which, opens, 0, kind)) + random.randbytes(9)
+            for number in (0, 1, 2, 7):
+                yield bytes((which, opens, number))
+                for kind in range(4):
+                    for _ in range(3):
+                        yield bytes((which, opens, number, kind)) + random.randbytes(9)
 
 
 TARGET = Target(check, seeds, most_bytes=128)
