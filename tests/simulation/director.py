@@ -111,6 +111,7 @@ class _Director:
         self._world = world
         self._plan = plan
         self._begun: list[asyncio.Task[Any]] = []
+        self._restarts: list[asyncio.Task[Any]] = []
 
     async def direct(self) -> None:
         world, plan = self._world, self._plan
@@ -129,6 +130,8 @@ class _Director:
         self._raise_failures()
         world.invariants.look()
         end_faults(world)
+        # Machines that are about to stop, or to start again, are not in the way of the end.
+        await asyncio.gather(*self._restarts)
         await settle(world, plan.settle_s)
         self._raise_failures()
         await leave(world)
@@ -141,7 +144,8 @@ class _Director:
         if isinstance(begun, asyncio.Task):
             self._begun.append(begun)
         elif begun is not None:
-            self._begun.append(self._world.loop.create_task(begun))
+            self._restarts.append(self._world.loop.create_task(begun))
+            self._begun.append(self._restarts[-1])
         self._raise_failures()
 
     def _raise_failures(self) -> None:
