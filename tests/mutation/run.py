@@ -26,8 +26,8 @@ from tests.mutation.trees import ROOT
 Item = TypeVar("Item")
 WHOLE_TIMEOUT_S = 1_800.0
 PROBE_TIMEOUT_S = 300.0
-# What is run by the harness itself, and what takes minutes without looking at the source.
-NOT_WHOLE = ("mutation", "releases")
+# The harness would put bugs into bugs.
+NOT_WHOLE = ("mutation",)
 
 
 def by_name(runner: Runner, mutant: Mutant) -> Outcome:
@@ -66,25 +66,27 @@ def by_its_traps(runner: Runner, mutant: Mutant) -> Outcome:
     )
 
 
-def unmutated(runners: Sequence[Runner], mutants: Sequence[Mutant]) -> bool:
-    """Whether every named test passes without a bug."""
+def failing_unmutated(runners: Sequence[Runner], mutants: Sequence[Mutant]) -> dict[str, str]:
+    """The files of named tests that do not pass without a bug, each with what was printed."""
     by_file: defaultdict[str, dict[str, None]] = defaultdict(dict)
     for mutant in mutants:
         for test in mutant.tests:
-            by_file[test.partition("::")[0]][test] = None
-    is_good = True
-
-    def report(file: str, outcome: Outcome) -> None:
-        nonlocal is_good
-        if not outcome.is_passed:
-            is_good = False
-            print(f"{file} fails without any mutant:\n{outcome.output}", flush=True)
+            by_file[_file_of(test)][test] = None
+    failing: dict[str, str] = {}
 
     def work(runner: Runner, file: str) -> Outcome:
         return runner.run([*by_file[file]], timeout_s=PROBE_TIMEOUT_S)
 
+    def report(file: str, outcome: Outcome) -> None:
+        if not outcome.is_passed:
+            failing[file] = outcome.output
+
     in_parallel(runners, list(by_file), work, report)
-    return is_good
+    return failing
+
+
+def _file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def in_parallel(
@@ -132,14 +134,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("words", nargs="*", help="only mutants whose name, file or trap has one")
     chosen = parser.parse_args(arguments)
     mutants = [each for each in LISTED if not chosen.words or _has_word(each, chosen.words)]
-    for mutant in mutants:
-        mutant.applied_to((ROOT / "src" / "roomlog" / mutant.file).read_text(encoding="utf-8"))
+    outdated = [fault for mutant in mutants if (fault := _outdated(mutant))]
+    if outdated:
+        print("\n".join(outdated))
+        return 1
     runners = [Runner() for _ in range(max(1, chosen.jobs))]
     try:
         return _probe(runners, mutants) if chosen.probe else _judge(runners, mutants, chosen.whole)
     finally:
         for runner in runners:
             runner.close()
+
+
+def _outdated(mutant: Mutant) -> str:
+    try:
+        mutant.applied_to((ROOT / "src" / "roomlog" / mutant.file).read_text(encoding="utf-8"))
+    except (MutantOutdated, SyntaxError) as fault:
+        return str(fault)
+    return ""
 
 
 def _has_word(mutant: Mutant, words: Sequence[str]) -> bool:
@@ -159,10 +171,13 @@ def _probe(runners: Sequence[Runner], mutants: Sequence[Mutant]) -> int:
 
 def _judge(runners: Sequence[Runner], mutants: Sequence[Mutant], is_whole: bool) -> int:
     started = time.monotonic()
-    if not unmutated(runners, mutants):
-        return 1
+    failing = failing_unmutated(runners, mutants)
     seconds = time.monotonic() - started
-    print(f"The named tests pass without a mutant ({seconds:.0f} s).", flush=True)
+    print(f"The named tests ran without a mutant in {seconds:.0f} s.", flush=True)
+    for file, output in failing.items():
+        print(f"{file} FAILS WITHOUT ANY MUTANT:\n{output}", flush=True)
+    unjudged = [m for m in mutants if any(_file_of(test) in failing for test in m.tests)]
+    mutants = [mutant for mutant in mutants if mutant not in unjudged]
     outcomes: dict[str, Outcome] = {}
 
     def report(mutant: Mutant, outcome: Outcome) -> None:
@@ -184,7 +199,9 @@ def _judge(runners: Sequence[Runner], mutants: Sequence[Mutant], is_whole: bool)
     )
     for mutant in survivors:
         print(f"SURVIVOR: {_title(mutant)}\n{outcomes[mutant.name].output}")
-    return 1 if survivors else 0
+    for mutant in unjudged:
+        print(f"NOT JUDGED: {_title(mutant)}")
+    return 1 if survivors or unjudged else 0
 
 
 def _title(mutant: Mutant) -> str:

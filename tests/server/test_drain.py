@@ -105,7 +105,7 @@ async def test_t44_the_deadline_of_a_drain_ends_what_does_not_end_by_itself(
     deaf = await DeafReader.enter(service, enter)
     await flood(writer, 12)
     await writer.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(10):
         assert await service.stop()
     assert not service.hub.connections
     deaf.listen()
