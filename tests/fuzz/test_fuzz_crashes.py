@@ -8,7 +8,7 @@ import pytest
 
 from tests.fuzz.target import CORPUS, CRASHES, NAMES, kept_inputs, load
 
-OPEN: frozenset[str] = frozenset({"stores/server-schema-version-of-2-to-the-40"})
+OPEN: frozenset[str] = frozenset()
 """Crashes that still are."""
 CORPUS_LIMIT_BYTES = 400 * 1024
 

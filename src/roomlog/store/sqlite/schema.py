@@ -76,7 +76,9 @@ def check_openable(connection: Connection, build: Build, path: str) -> StoreIden
     if identity.compat_version > build.schema_version:
         raise StoreTooNew(path, identity.compat_version, build.schema_version, release)
     applied = read_applied(connection)
-    if [each.version for each in applied] != list(range(1, identity.schema_version + 1)):
+    versions = [each.version for each in applied]
+    # As many as there are rows, not as many as a damaged file says.
+    if len(versions) != identity.schema_version or versions != list(range(1, len(versions) + 1)):
         raise StoreCorrupt(None, f"{path} has gaps in its list of migrations")
     for each, known in zip(applied, build.migrations, strict=False):
         if each.checksum != known.checksum:
