@@ -199,7 +199,7 @@ async def _read_by_somebody(here: Round, known: set[bytes]) -> None:
         strangers -= {doc.status.server_key}
         assert not strangers, "a damaged store invented authors"
         for node in doc.replica.nodes():
-            if node.author in {writer.doc.replica.identity.public_key for writer in here.writers}:
+            if node.author in here.writer_keys:
                 assert node.id in known, "a damaged store invented a node"
 
 

@@ -67,6 +67,8 @@ class Round:
         """Every id that any client ever saw as admitted: it is in the log for ever."""
         self.authors: set[bytes] = set()
         """Whose nodes there may be, beside the server's own."""
+        self.writer_keys: set[bytes] = set()
+        """The authors whose every node is known here, also before anybody acknowledged it."""
         self.may_lack = False
         """A file was changed behind the server's back: its log may be shorter for a while."""
         self.facts: dict[str, int] = {}
@@ -124,7 +126,8 @@ class Round:
             await writer.open()
             self.writers.append(writer)
             assert writer.doc.replica.identity is not None
-            self.authors.add(writer.doc.replica.identity.public_key)
+            self.writer_keys.add(writer.doc.replica.identity.public_key)
+        self.authors |= self.writer_keys
         # Ids are final only under the room's own lineage.
         for writer in self.writers:
             await writer.doc.synced(LIMIT_S)
