@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Final, final
 
 from blake3 import blake3
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from roomlog.core.graph import Graph
 from roomlog.core.node import Node, NodeHasher, check_node
 from roomlog.core.pack import decode_pack
 from roomlog.core.reject import Reject, RejectClass
-from roomlog.store.errors import StoreCorrupt
+from roomlog.store.errors import SnapshotUnknown, StoreCorrupt
 from roomlog.store.interface import NODE_ID_BYTES, NodeStore, ReconcileWindow, StoredRoom
 
 PAGE_NODES: Final = 4_096
@@ -72,7 +72,7 @@ def verify_room(
     on_signed: Callable[[list[Signed]], None],
     on_nodes: Callable[[int], None] = lambda _: None,
 ) -> RoomReport:
-    """Recompute a room's log, page by page.
+    """Recompute a room's log up to `room.head_seq`, page by page; it may grow meanwhile.
 
     `on_signed` is given what remains to be checked, at most `PAGE_NODES` at once and in order of
     seq, before a fault at a later seq is raised. `on_nodes` counts progress. Raises `FaultFound`.
@@ -95,10 +95,13 @@ def _verify(
     packs = pack_bytes = 0
     index = store.load_index(room.room_id)
     seq = 0
-    while page := store.read_log(room.room_id, seq, PAGE_NODES):
+    while seq < room.head_seq and (page := store.read_log(room.room_id, seq, PAGE_NODES)):
         signed: list[Signed] = []
         try:
             for row in page:
+                if seq >= room.head_seq:
+                    # Appended since the room was looked up.
+                    break
                 stored = next(index, None)
                 if row.from_seq != seq + 1 or stored is None or stored.to_seq != row.to_seq:
                     raise _fault(room, seq + 1, b"", STORE_CORRUPT, "the rows have a gap")
@@ -168,9 +171,11 @@ def _check(room: StoredRoom, seq: int, node: Node, stored_id: bytes, graph: Grap
 
 def _verify_admissions(store: NodeStore, room: StoredRoom) -> int:
     """Every seq lies in one record, of the epoch then in force. How many there are."""
-    chain = _renewals(store, room)
+    chain, room = _renewals(store, room)
     seq = count = 0
     for record in store.admissions(room.room_id):
+        if seq >= room.head_seq:
+            break
         if record.from_seq != seq + 1 or record.to_seq < record.from_seq:
             message = f"the record after seq {seq} covers {record.from_seq}..{record.to_seq}"
             raise _fault(room, seq + 1, b"", ADMISSION_MISMATCH, message)
@@ -186,31 +191,58 @@ def _verify_admissions(store: NodeStore, room: StoredRoom) -> int:
 
 def _verify_snapshots(store: NodeStore, room: StoredRoom, graph: Graph) -> int:
     """Every snapshot has its bytes, and heads that lie in its part of the log. How many."""
-    snapshots = store.newest_snapshots(room.room_id)
-    for snapshot in snapshots:
+    whole = 0
+    for snapshot in store.newest_snapshots(room.room_id):
         seq = snapshot.seq
         digest = blake3()
-        for chunk in range(snapshot.chunks):
-            digest.update(store.read_snapshot(room.room_id, seq, chunk))
+        try:
+            for chunk in range(snapshot.chunks):
+                digest.update(store.read_snapshot(room.room_id, seq, chunk))
+        except SnapshotUnknown:
+            # A newer one has taken its place.
+            continue
         heads = _decoded(room, seq, snapshot.frontier, NodeHasher(room.lineage))
         lvs = [graph.index_of(node.id) for node in heads]
-        if digest.digest() != snapshot.digest or not all(0 <= lv < seq for lv in lvs):
+        if seq > room.head_seq:
+            # Taken since the room was looked up, of a part that has not been read.
+            now = store.open_room(room.room_id)
+            is_placed = now is not None and now.head_seq >= seq
+        else:
+            is_placed = all(0 <= lv < seq for lv in lvs)
+        if digest.digest() != snapshot.digest or not is_placed:
             raise _fault(room, seq, b"", STORE_CORRUPT, f"the snapshot at seq {seq} is not whole")
-    return len(snapshots)
+        whole += 1
+    return whole
 
 
-def _renewals(store: NodeStore, room: StoredRoom) -> list[ReconcileWindow]:
-    """The windows in which the room took its epochs, one after the other, up to its own."""
-    windows = store.reconcile_windows(room.room_id)
+def _renewals(store: NodeStore, room: StoredRoom) -> tuple[list[ReconcileWindow], StoredRoom]:
+    """The windows in which the room took its epochs, one after the other, up to its own.
+
+    Also the room, with the epoch they lead to: it may have got another one meanwhile.
+    """
+    head_seq = room.head_seq
+    while True:
+        windows = store.reconcile_windows(room.room_id)
+        broken = _broken_chain(windows, room)
+        if not broken:
+            return windows, structs.replace(room, head_seq=head_seq)
+        now = store.open_room(room.room_id)
+        if now is None or now.epoch == room.epoch:
+            raise _fault(room, 0, b"", ADMISSION_MISMATCH, broken)
+        room = now
+
+
+def _broken_chain(windows: list[ReconcileWindow], room: StoredRoom) -> str:
+    """What is wrong with the windows of a room, "" for nothing."""
     epoch = windows[0].old_epoch if windows else room.epoch
     head_seq = 0
     for window in windows:
         if window.old_epoch != epoch or window.head_seq < head_seq:
-            raise _fault(room, 0, b"", ADMISSION_MISMATCH, "the epochs do not follow each other")
+            return "the epochs do not follow each other"
         epoch, head_seq = window.new_epoch, window.head_seq
     if epoch != room.epoch or head_seq > room.head_seq:
-        raise _fault(room, 0, b"", ADMISSION_MISMATCH, "the epochs do not lead to the room's")
-    return windows
+        return "the epochs do not lead to the room's"
+    return ""
 
 
 def _epoch_at(seq: int, chain: list[ReconcileWindow], room: StoredRoom) -> bytes:
