@@ -73,6 +73,8 @@ class Engine(PartialRoom):
         self._newest_checkpoint: SignedCheckpoint | None = None
         self.paused_until_ms = 0
         """Nothing is pushed before this time: the server asked for it."""
+        self._head_seq = 0
+        """How long the server's log was when the newest session began."""
         self._awaited_parents: set[bytes] = set()
         """Nodes of others that the server lacks, and own ones stand on."""
         self.put_off_class = ""
@@ -154,6 +156,7 @@ class Engine(PartialRoom):
         """
         if self.is_draft:
             self._adopt(opened.lineage, now_ms)
+        self._head_seq = opened.seq
         self.log.opened(opened.catch_up, opened.frontier)
         is_same_log = opened.epoch == self.log.places.epoch and self.cursor is not None
         if opened.catch_up in ("none", "cursor") and is_same_log:
@@ -162,7 +165,7 @@ class Engine(PartialRoom):
             if self.log.places.last_seq > self.cursor.seq:
                 self._cut_log(opened.epoch, self.cursor.seq)
         elif opened.catch_up != "cut":
-            self._cut_log(opened.epoch, 0)
+            self._read_log_anew(opened.epoch, opened.catch_up)
 
     def _adopt(self, lineage: bytes, now_ms: int) -> None:
         self.flush(now_ms)
@@ -183,15 +186,26 @@ class Engine(PartialRoom):
     def catch_up_changed(self, epoch: bytes, catch_up: str) -> None:
         """Another rung of the ladder is taken; nothing is known to be the same any more."""
         self.log.catch_up = catch_up
-        self._cut_log(epoch, 0)
+        self._read_log_anew(epoch, catch_up)
 
-    def _cut_log(self, epoch: bytes, seq: int) -> None:
+    def _read_log_anew(self, epoch: bytes, catch_up: str) -> None:
+        """Nothing is known of the log's numbers. A walk shows what is not below known heads.
+
+        So what lies below a snapshot does not come with it: it may have any number up to the head.
+        """
+        is_walk = catch_up == "walk"
+        self._cut_log(epoch, 0, history_seq=self._head_seq if is_walk else 0)
+
+    def _cut_log(self, epoch: bytes, seq: int, *, history_seq: int | None = None) -> None:
         self.log.places.cut(seq, epoch)
         if self.older is not None:
-            self.older.cut(seq)
+            if history_seq:
+                self.older = OlderHistory(history_seq)
+            else:
+                self.older.cut(seq)
         node_id = self.log.places.id_at(seq)
         self.cursor = None if node_id is None else Cursor(epoch=epoch, seq=seq, id=node_id)
-        self._writes.append(LogCut(epoch, seq, self.cursor))
+        self._writes.append(LogCut(epoch, seq, self.cursor, history_seq or None))
 
     def missing_asked(self) -> None:
         """The server lost history, and takes it from anybody once this session has caught up."""

@@ -36,6 +36,8 @@ class HistoryBuild:
         self._decoded_count = 0
         self._living_count = 0
         self._is_compared = False
+        self.lone_heads: list[Node] = []
+        """Heads of the snapshot that no history has: they are nowhere but in it."""
 
     @property
     def is_stale(self) -> bool:
@@ -103,7 +105,9 @@ class HistoryBuild:
         snapshot = self._room.snapshot
         assert snapshot is not None
         # The snapshot's own heads are history below it, unless the log was cut below them.
-        self._take(decode_pack(snapshot.frontier_pack, self._hasher), verify=False)
+        heads = decode_pack(snapshot.frontier_pack, self._hasher)
+        self.lone_heads = [node for node in heads if node.id not in self._replica]
+        self._take(heads, verify=False)
         self._take(list(self._room.replica.log.held), verify=False)
         return None if len(self._replica.waiting) else self._replica
 

@@ -157,7 +157,7 @@ class HistoryStream:
                 engine.history_refused()
                 self._retry_after(RETRY_S)
                 return
-            if replica is None or not engine.history_complete(replica):
+            if replica is None or not engine.history_complete(replica, build.lone_heads):
                 # Somebody else has to bring what the server lost.
                 self._retry_after(RETRY_S)
             return

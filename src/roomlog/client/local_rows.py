@@ -124,7 +124,10 @@ def _cut(connection: sqlite3.Connection, cut: LogCut) -> None:
         " AND EXISTS (SELECT 1 FROM snapshot)",
         (cut.seq,),
     )
-    connection.execute("UPDATE snapshot SET history_seq = min(history_seq, ?)", (cut.seq,))
+    connection.execute(
+        "UPDATE snapshot SET history_seq = ifnull(?, min(history_seq, ?))",
+        (cut.history_seq, cut.seq),
+    )
     connection.execute(
         "UPDATE node_pack SET from_seq = NULL, to_seq = NULL WHERE from_seq > ?", (cut.seq,)
     )

@@ -17,6 +17,8 @@ from roomlog.client.store_writes import (
     ReceivedPack,
     SnapshotKept,
 )
+from roomlog.core.node import Node
+from roomlog.core.pack import encode_pack
 from roomlog.core.reject import Reject
 from roomlog.core.replica import Replica
 from roomlog.core.signing import Signer
@@ -128,8 +130,11 @@ class PartialRoom(OwnWriting):
             self.older.drop()
             self._writes.append(HistoryDropped())
 
-    def history_complete(self, replica: Replica) -> bool:
-        """Go on with a replica of all history; False when it lacks what the present one has."""
+    def history_complete(self, replica: Replica, lone_heads: Sequence[Node] = ()) -> bool:
+        """Go on with a replica of all history; False when it lacks what the present one has.
+
+        `lone_heads` are heads of the snapshot that nothing but it had.
+        """
         present = self.replica
         if any(node_id not in replica for node_id in present.frontier):
             return False
@@ -139,10 +144,8 @@ class PartialRoom(OwnWriting):
         self.pending.sort(replica.graph)
         self.pending.send_again(self.refused_too_early)
         self.refused_too_early = []
-        snapshot, older = self.snapshot, self.older
-        if snapshot is not None and older is not None and older.until_seq < snapshot.seq:
-            # In the log as it is now the heads were no news, and no history: only it had them.
-            self._writes.append(ReceivedPack(snapshot.frontier_pack))
+        if lone_heads:
+            self._writes.append(ReceivedPack(encode_pack(lone_heads)))
         self.snapshot = None
         self.older = None
         self._writes.append(HistoryComplete())

@@ -53,6 +53,8 @@ class LogCut(msgspec.Struct, frozen=True):
     seq: int
     cursor: Cursor | None
     """The place of the cut; None when it has no name, and at 0."""
+    history_seq: int | None = None
+    """Where history from before a snapshot is read from anew; None: it goes on below the cut."""
 
 
 @final
@@ -84,7 +86,8 @@ class SnapshotKept(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes
     server_key: bytes
     history_seq: int
-    """Up to where history is missing: `seq`, or less once the log was cut below it."""
+    """Up to where history is missing: `seq`, less once the log was cut below it, or whatever the
+    head of the log was when a walk showed it."""
 
 
 @final
