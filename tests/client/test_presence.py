@@ -84,6 +84,17 @@ async def test_t49_presence_is_shown_again_before_it_expires_until_it_is_cleared
     presence.close()
 
 
+async def test_what_is_shown_too_often_waits_and_only_the_newest_is_shown() -> None:
+    presence, wire = Presence(can_show=True), Wire()
+    presence.connected(wire.show, {"messages_per_second": 20})
+    for number in range(1_000):
+        presence.set(number)
+    assert len(wire.sent) == 50
+    await wire.until(51)
+    assert wire.sent[-1] == (999, None)
+    presence.close()
+
+
 async def test_t49_others_come_and_go_by_session_and_are_unknown_without_a_server() -> None:
     presence = Presence(can_show=False)
     feed = presence.changes()

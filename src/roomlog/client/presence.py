@@ -13,14 +13,20 @@ from roomlog.client.errors import DocumentClosedError, ReadOnlyError
 from roomlog.client.feed import DEFAULT_QUEUE_ITEMS, Feed, Feeds
 from roomlog.core.errors import InvalidTypeError, InvalidValueError
 from roomlog.core.reject import Reject, RejectClass
+from roomlog.protocol import messages
 from roomlog.protocol.client_events import PresenceChanged, PresenceGone
+from roomlog.protocol.credit import Bucket
 from roomlog.protocol.limits import DEFAULT_LIMITS
+from roomlog.protocol.message_cost import cost_of
+from roomlog.protocol.message_rate import MESSAGE_BUCKET_SECONDS
 from roomlog.protocol.presence_data import check_data
 
 MOST_SESSIONS: Final = 65_536
 """What more sessions than these show is not looked at."""
 BEATS_PER_LIFETIME: Final = 3
 """How often presence is shown within the time it lasts: two beats may get lost."""
+
+_COST: Final = cost_of(messages.Presence(), 0)
 
 Show: TypeAlias = Callable[[object, int | None], None]
 """Send data, and how long it lasts in ms (None: as the server has it), to the server."""
@@ -68,6 +74,7 @@ class Presence(Mapping[str, Shown]):
         self._default_ttl_ms = DEFAULT_LIMITS.presence_ttl_ms
         self._longest_ttl_ms = DEFAULT_LIMITS.presence_ttl_max_ms
         self._show: Show | None = None
+        self._budget = _half_of(DEFAULT_LIMITS.messages_per_second, 0)
         self._beat: asyncio.TimerHandle | None = None
         self._is_closed = False
 
@@ -126,6 +133,8 @@ class Presence(Mapping[str, Shown]):
         self._default_ttl_ms = limits.get("presence_ttl_ms", DEFAULT_LIMITS.presence_ttl_ms)
         self._longest_ttl_ms = limits.get("presence_ttl_max_ms", DEFAULT_LIMITS.presence_ttl_max_ms)
         if self._can_show:
+            per_second = limits.get("messages_per_second", DEFAULT_LIMITS.messages_per_second)
+            self._budget = _half_of(per_second, _now_ms())
             self._show = show
             if self._data is not None:
                 self._send()
@@ -168,6 +177,12 @@ class Presence(Mapping[str, Shown]):
         self._stop_beat()
         if self._show is None:
             return
+        if self._budget.take(_COST, _now_ms()) < 0:
+            # The server would refuse it. Only what is set when there is room again is shown.
+            wait_ms = self._budget.wait_ms()
+            self._budget.take(-_COST, _now_ms())
+            self._beat = asyncio.get_running_loop().call_later(wait_ms / 1000, self._send)
+            return
         self._show(self._data, None if self._data is None else self._ttl_ms)
         if self._data is not None:
             wanted_ms = self._default_ttl_ms if self._ttl_ms is None else self._ttl_ms
@@ -180,6 +195,16 @@ class Presence(Mapping[str, Shown]):
         if self._beat is not None:
             self._beat.cancel()
             self._beat = None
+
+
+def _now_ms() -> int:
+    return int(asyncio.get_running_loop().time() * 1000)
+
+
+def _half_of(per_second: int, now_ms: int) -> Bucket:
+    """Half of what a session may send: the rest is for everything else."""
+    depth = max(_COST, per_second * MESSAGE_BUCKET_SECONDS // 2)
+    return Bucket(depth, max(1, per_second // 2), now_ms)
 
 
 def checked_data(data: object, most_bytes: int, too_large: RejectClass) -> None:
