@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from roomlog.client.address import Address
 from roomlog.client.backoff import Backoff
 from roomlog.client.document import Document
@@ -86,6 +88,14 @@ class ClientMachine:
     @property
     def is_running(self) -> bool:
         return self.life is not None and not self.life.is_over
+
+    def pin(self, server_key: bytes) -> None:
+        """From now on the document is opened for the server with that key alone."""
+        self._options = msgspec.structs.replace(self._options, server_key=server_key)
+        document = self.document
+        if self.is_running and (document is None or document.status.server_key != server_key):
+            self.kill(power_loss=False)
+            self.start()
 
     def start(self) -> None:
         """Open the document; it is there (`document`) some time from now, or its disk failed."""

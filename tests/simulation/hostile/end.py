@@ -7,7 +7,10 @@ from tests.simulation.world import World
 
 
 def end_hostility(world: World) -> None:
-    """Every attacker is gone from now on."""
+    """Every attacker is gone from now on, and every honest server where it belongs."""
+    for impostor in world.impostors:
+        impostor.leave()
+    world.impostors.clear()
     for life in world.strangers:
         if not life.is_over:
             world.network.end_life(life, is_silent=False)
