@@ -10,7 +10,7 @@ import pytest
 
 import roomlog
 from roomlog.cli.doctor import picture_of
-from roomlog.client.local_store import read_stored
+from roomlog.client.local_store import LocalStore, read_stored
 from roomlog.core.replica import Replica
 from roomlog.identity import Identity
 from roomlog.store.doctor.mending import Stretch
@@ -229,3 +229,19 @@ def test_unsent_nodes_whose_history_is_gone_are_kept_in_a_pack_file(
     replica.import_pack(Path(saved).read_bytes())
     assert replica.state_hash() == later.state_hash()
     assert read_stored(path).nodes == []
+
+
+def test_a_local_store_that_an_application_has_open_is_looked_at_and_not_repaired(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = client_store(tmp_path / "bob.db", list(history(40).nodes()))
+    opened = LocalStore(path, "room", b"d" * 32)
+    try:
+        assert ran(capfd, "doctor", "--client", path).code == 0
+        sql(path, "UPDATE node_pack SET pack = zeroblob(900)")
+        assert ran(capfd, "doctor", "--client", path).code == 1
+        refused = ran(capfd, "doctor", "--client", path, "--repair")
+        assert (refused.code, "close it first" in refused.err) == (1, True)
+    finally:
+        opened.close()
+    assert ran(capfd, "doctor", "--client", path, "--repair").code == 0

@@ -34,7 +34,7 @@ from tests.store.doctor.rich_store import (
     wipe_page,
 )
 
-SEEDS = int(os.environ.get("ROOMLOG_DAMAGE_SEEDS", "48"))
+SEEDS = int(os.environ.get("ROOMLOG_DAMAGE_SEEDS", "32"))
 START = int(os.environ.get("ROOMLOG_DAMAGE_START", "0"))
 Rooms = dict[str, Tangle]
 
