@@ -88,6 +88,11 @@ class DiskCursor:
         self._connection = connection
         self._cursor = cursor
         self._rowcount = rowcount
+        self._row: Any = None
+        try:
+            self._row = next(cursor, None)
+        except Exception as error:
+            connection.translate(error)
 
     @property
     def rowcount(self) -> int:
@@ -95,11 +100,18 @@ class DiskCursor:
         return self._rowcount
 
     def fetchone(self) -> Any:
-        """The next row, None at the end."""
-        try:
-            return next(self._cursor, None)
-        except Exception as error:
-            self._connection.translate(error)
+        """The next row, None at the end; the one behind it is looked for at once.
+
+        So does the standard library: an error of the statement's end comes with its last row.
+        """
+        row = self._row
+        if row is not None:
+            try:
+                self._row = next(self._cursor, None)
+            except Exception as error:
+                self._row = None
+                self._connection.translate(error)
+        return row
 
     def fetchmany(self, size: int = 1) -> list[Any]:
         """At most `size` rows."""
@@ -110,10 +122,7 @@ class DiskCursor:
 
     def fetchall(self) -> list[Any]:
         """All rows that are left."""
-        try:
-            return list(self._cursor)
-        except Exception as error:
-            self._connection.translate(error)
+        return list(self)
 
     def __iter__(self) -> Iterator[Any]:
         while (row := self.fetchone()) is not None:

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from tests.simulation.disk import Call, SimulatedDisk
 
-BOTH = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+BOTH = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.fixture

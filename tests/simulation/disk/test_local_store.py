@@ -123,3 +123,33 @@ def test_nothing_is_written_behind_what_a_failed_sync_left_before_the_store_was_
     assert [node for node in found if node in durable] == durable
     store.close()
     disk.close()
+
+
+@pytest.mark.xfail(strict=True, reason="nobody looks whether there is a write-ahead log")
+def test_what_is_called_durable_stays_when_the_store_was_opened_on_a_failing_disk(
+    tmp_path: Path,
+) -> None:
+    chain = Chain(StoredRoom("room", LINEAGE, b"e" * 16, 0, 0))
+    chain.append(2)
+    opened = 0
+    for seed in range(60):
+        disk = SimulatedDisk(tmp_path / str(seed), random.Random(seed))
+        disk.fail_call(seed // 4 + 1, (Call.DELETE, Call.SYNC, Call.WRITE)[seed % 3])
+        try:
+            store = open_local(disk)
+        except LocalStoreError:
+            disk.close()
+            continue
+        opened += 1
+        disk.faults.clear()
+        durable: list[bytes] = []
+        for node in chain.nodes:
+            store.write([OwnNodes([node])], partial(durable.append, node.id))
+            store._driven_step()
+        disk.power_loss(Loss.EVERYTHING)
+        store.close()
+        store = open_local(disk)
+        assert [node.id for node in store.document.nodes] == durable
+        store.close()
+        disk.close()
+    assert opened > 10

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.disk import Call, Loss, SimulatedDisk
+from tests.simulation.disk import Call, Fault, Loss, SimulatedDisk
 from tests.simulation.disk.watched_store import WatchedStore
 
 
@@ -32,14 +32,15 @@ def test_a_journal_that_comes_back_beside_a_new_log_does_not_keep_the_store_shut
     tmp_path: Path,
 ) -> None:
     came_back = 0
-    for seed in range(24):
+    for seed in range(160):
         disk = SimulatedDisk(tmp_path / str(seed), random.Random(seed))
         watched = WatchedStore(disk)
-        assert watched.open()
-        # The directory was not synced since the journal was removed and the log was made.
+        # Before the directory is synced, the journal was removed and the log was made.
+        disk.fail_call(seed // 8 + 1, Call.SYNC, Fault.POWER)
+        watched.open()
         disk.power_loss()
         watched.close()
-        names = {path.name for path in watched.path.iterdir()}
+        names = {path.name for path in watched.path.glob("*")}
         came_back += names >= {"roomlog.sqlite3-journal", "roomlog.sqlite3-wal"}
         assert watched.open()
         watched.create_rooms("a")
