@@ -40,7 +40,7 @@ LOAD = (
         traps=(28,),
         file="server/connection.py",
         old="        is_drowning = waiting_bytes > self",
-        new="        is_drowning = waiting_bytes > 1000 * self",
+        new="        is_drowning = waiting_bytes > (1 << 40) + self",
         tests=(
             "server/test_reading.py::test_t28_a_slow_reader_costs_bounded_memory_and_still_gets_everything",
         ),

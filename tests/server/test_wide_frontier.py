@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from roomlog.core.node import MAX_PARENTS, MERGE, Node
@@ -66,6 +67,9 @@ async def test_t37_at_most_one_merge_is_signed_a_tick(start: Start, enter: Join)
     client = await enter(service)
     await fan_out(client, 200)
     room = service.hub.registry.rooms["room"]
+    # Two merges of the same heads would be the same node if no time passed between them.
+    times = itertools.count(service.hub.wall_ms())
+    room._wall_ms = lambda: next(times)
     for heads in (200 - 63, 200 - 2 * 63):
         service.hub.tick()
         service.hub.tick()
