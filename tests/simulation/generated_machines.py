@@ -54,7 +54,7 @@ LIMITS: dict[str, tuple[int, ...]] = {
     "backlog_bytes": (0, 10_000),
     "messages_per_second": (2, 10),
     "presence_ttl_ms": (100, 3_000),
-    "ping_interval_ms": (500, 3_000),
+    "ping_interval_ms": (1_500, 3_000),
     "pings_missed": (1, 3),
     "send_stall_ms": (300, 2_000),
     "clock_skew_ms": (0, 100),
