@@ -267,7 +267,10 @@ def _writing(path: Path, connect: Connect) -> sqlite3.Connection:
     try:
         connection = connect(path, read_only=False)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        # Whether the log is in use is known with the end of the statement, not with its start.
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise LocalStoreError(f"{path}: the file system allows no write-ahead log")
         connection.execute("PRAGMA synchronous = FULL")
     except UNREADABLE as error:
         raise LocalStoreError(f"{path}: {error}") from error

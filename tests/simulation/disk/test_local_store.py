@@ -125,7 +125,6 @@ def test_nothing_is_written_behind_what_a_failed_sync_left_before_the_store_was_
     disk.close()
 
 
-@pytest.mark.xfail(strict=True, reason="nobody looks whether there is a write-ahead log")
 def test_what_is_called_durable_stays_when_the_store_was_opened_on_a_failing_disk(
     tmp_path: Path,
 ) -> None:
