@@ -40,7 +40,7 @@ class _Maker:
         duration_ms = chance.choice(DURATIONS_MS)
         steps = [*self._starts(names, duration_ms), *self._activity(names, duration_ms)]
         steps += self._faults(names, duration_ms)
-        steps += some_hostility(chance, duration_ms, {client.room for client in clients})
+        steps += some_hostility(chance, duration_ms, clients)
         steps.sort(key=lambda step: step.at_ms)
         return Plan(seed=self.seed, servers=[server], clients=clients, steps=steps)
 

@@ -26,6 +26,7 @@ from roomlog.protocol.messages import (
     SubscribeAck,
     Welcome,
 )
+from roomlog.store.errors import StoreError
 from tests.client.model_server import ModelServer, ModelSession
 from tests.simulation.hostile.impostor import Frame
 from tests.simulation.server_machine import ServerMachine
@@ -41,9 +42,13 @@ def log_of(server: ServerMachine, room_id: str) -> tuple[bytes, bytes, list[Node
     room = server.hub.registry.rooms.get(room_id)
     if room is None or room.is_ambiguous:
         return None
-    hasher, nodes = NodeHasher(room.lineage), []
-    while page := server.store.read_log(room_id, len(nodes), PAGE_NODES):
-        nodes += [node for row in page for node in decode_pack(row.pack, hasher)]
+    hasher = NodeHasher(room.lineage)
+    nodes: list[Node] = []
+    try:
+        while page := server.store.read_log(room_id, len(nodes), PAGE_NODES):
+            nodes += [node for row in page for node in decode_pack(row.pack, hasher)]
+    except StoreError:
+        return None
     return room.lineage, room.epoch, nodes
 
 

@@ -59,7 +59,7 @@ class Impostor:
 
     def leave(self) -> None:
         """The honest server is back."""
-        if self.life.is_over:
+        if self.life.is_over or self.world.network.servers[self._server.origin] is not self:
             return
         self.is_listening = False
         self.world.network.end_life(self.life, is_silent=False)

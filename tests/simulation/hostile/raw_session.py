@@ -19,6 +19,7 @@ from roomlog.protocol.handshake import hello_proof, transcript
 from roomlog.protocol.messages import Challenge, Error, Message, PackAck, Welcome
 from tests.simulation.loop import Life
 from tests.simulation.network import BINARY, BROKEN, CLOSE, PING, PONG, TEXT, Conditions, Link
+from tests.simulation.server_machine import ServerMachine
 from tests.simulation.world import EPOCH_MS, World
 
 ANSWER_S = 20.0
@@ -71,6 +72,8 @@ class RawSession:
 
     async def dial(self, *, offers: bool = True) -> None:
         """Open the socket and say nothing. `offers` False: no subprotocol. Raises OSError."""
+        if not isinstance(self.world.network.servers[self.origin], ServerMachine):
+            raise ConnectionRefusedError("an impostor is there, who promised nothing")
         self.link = await self.world.network.dial(
             self.life,
             self.conditions,

@@ -64,7 +64,9 @@ async def _pass_on(source: Lane, to: Lane) -> None:
 def relay(world: World, step: Step) -> object:
     """The client `who` is made to dial the look-alike for `for_s` seconds, then the real one."""
     client = world.clients.get(step.who)
-    return None if client is None else _lure(world, client, step.how.get("for_s", 5.0))
+    if client is None or client.origin == LOOK_ALIKE:
+        return None
+    return _lure(world, client, step.how.get("for_s", 5.0))
 
 
 async def _lure(world: World, client: ClientMachine, for_s: float) -> None:
