@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from blake3 import blake3
 
@@ -21,10 +22,12 @@ from roomlog.protocol.client_events import (
     ClientEvent,
     CutFound,
     ErrorReceived,
+    Fault,
     Received,
     SnapshotReceived,
     WalkFound,
 )
+from roomlog.protocol.close_codes import CloseCode
 from roomlog.protocol.codec import Codec
 from roomlog.protocol.log_reader import MOST_APART, MOST_RESTARTS
 from roomlog.protocol.messages import Cursor, Error, PackAck, Request, RequestEnd, Snapshot
@@ -224,8 +227,17 @@ def test_a_refused_cut_becomes_a_walk_and_one_that_is_put_off_ends_the_session()
     assert wire.request().frontier == [nodes[-1].id]
     busy = returning(nodes)
     busy.open(seq=6, catch_up="cut")
-    fault = only_fault(busy.give(refusal(busy.request().ref, "store_unavailable", "retry")))
+    error = msgspec.structs.replace(
+        refusal(busy.request().ref, "store_unavailable", "retry"), retry_after_ms=70
+    )
+    fault = only_fault(busy.give(error), Fault.NOT_NOW)
     assert fault.reject.reject_class is RejectClass.STORE_UNAVAILABLE
+    assert fault.reject.detail == {"retry_after_ms": 70}
+    assert fault.fault.code is CloseCode.NORMAL
+    busy = returning(nodes)
+    busy.open(seq=6, catch_up="cut")
+    refused = refusal(busy.request().ref, "store_unavailable", "retry")
+    assert only_fault(busy.give(refused), Fault.NOT_NOW).reject.detail == {}
 
 
 def test_without_what_it_takes_a_cut_becomes_a_walk() -> None:

@@ -67,8 +67,10 @@ def ended_by_server(
 
 
 def ended_by_fault(fault: ServerFault) -> SessionEnded:
-    """What to do about a server that broke the protocol."""
+    """What to do about a server that broke the protocol, or cannot go on for now."""
     kind = _FAULT_ERRORS.get(fault.fault, ConnectionStoppedError)
+    problem = kind(fault.reject.message, fault.reject.reject_class.wire)
+    hint_ms = fault.reject.detail.get("retry_after_ms") if fault.fault is Fault.NOT_NOW else None
     return SessionEnded(
-        fault.fault.reaction, kind(fault.reject.message, fault.reject.reject_class.wire)
+        fault.fault.reaction, problem, hint_ms if isinstance(hint_ms, int) else None
     )

@@ -20,6 +20,8 @@ class Fault(Enum):
     """The server sent what this protocol does not allow."""
     TOO_BIG = ("frame too big", CloseCode.TOO_BIG, Reaction.BACK_OFF)
     """The server sent a frame over the limit of its codec."""
+    NOT_NOW = ("history refused for now", CloseCode.NORMAL, Reaction.BACK_OFF)
+    """No fault, but nothing to go on with: the server wants to be asked for its history later."""
     UNSUPPORTED_PROTOCOL = ("no common protocol", CloseCode.UNSUPPORTED_PROTOCOL, Reaction.STOP)
     """The server speaks no version that this build speaks."""
     SERVER_KEY_CHANGED = ("another server key", CloseCode.NORMAL, Reaction.STOP)

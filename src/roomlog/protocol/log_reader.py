@@ -366,8 +366,10 @@ class LogReader:
         is_final = kind_of(error.reject_class, error.kind) is RejectKind.FINAL
         if self.mode is ReadingMode.FEEDING or not is_final:
             reject_class = RejectClass.from_wire(error.reject_class) or RejectClass.INVALID_MESSAGE
-            reject = Reject(reject_class, f"no history was sent: {error.message}")
-            raise ServerFault(Fault.PROTOCOL, reject)
+            hint_ms = error.retry_after_ms
+            detail: dict[str, object] = {} if hint_ms is None else {"retry_after_ms": hint_ms}
+            reject = Reject(reject_class, f"no history was sent: {error.message}", detail)
+            raise ServerFault(Fault.PROTOCOL if is_final else Fault.NOT_NOW, reject)
         if self.mode is ReadingMode.CUTTING:
             return self._change(f"refused: {error.message}")
         self._snapshot = None
