@@ -153,7 +153,10 @@ def _disagreements(world: World, server: ServerMachine) -> list[str]:
         if room is None:
             found.append(f"room {room_id} is not open")
             continue
-        if server.was_put_back and (lost := lost_for_good(room, clients)):
+        may_lack = server.was_put_back or server.was_impersonated
+        if may_lack and (lost := lost_for_good(room, clients)):
+            # What stands on them waits for ever.
+            server.was_put_back = True
             found += [f"{c.name} {why}" for c in clients if (why := lacks_only(c, room, lost))]
             if not found:
                 world.saw("nodes lost for good")

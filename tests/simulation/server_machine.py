@@ -57,6 +57,8 @@ class ServerMachine:
         self.copy: tuple[list[bytes], dict[str, bytes]] | None = None
         """Its rooms' lineages and its files, as somebody copied them once."""
         self.was_put_back = False
+        self.was_impersonated = False
+        """Whether clients were told, in its name, that it has what it has not."""
         """Whether its files were ever replaced by that copy."""
         self._chance = world.chance(f"{name} host")
         world.servers[name] = self

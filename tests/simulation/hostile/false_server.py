@@ -142,6 +142,9 @@ class FalseSession(ModelSession):
             self.on_request(message)
         elif isinstance(message, Subscribe):
             self.send(SubscribeAck(ref=message.ref, seq=self.position, patterns=message.patterns))
+            # All bodies: which of them a client needs, it can only be told.
+            if self.position:
+                FalseSession._send_pack(self, 0, self.position, message.ref)
             self.send(RequestEnd(ref=message.ref, seq=self.position))
         elif not isinstance(message, Presence | Signal):
             super().receive(frame)

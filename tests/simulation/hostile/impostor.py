@@ -47,6 +47,7 @@ class Impostor:
         if network.servers[origin] is not self._server:
             return
         network.servers[origin] = self  # type: ignore[assignment]
+        self._server.was_impersonated = True
         self.world.impostors.append(self)
         for link in network.links:
             if link.origin == origin:
