@@ -24,6 +24,7 @@ NAMES: Final = (
     "messages",
     "server_sessions",
     "client_sessions",
+    "documents",
     "sockets",
     "texts",
     "stores",

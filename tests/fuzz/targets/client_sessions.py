@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from random import Random
 from typing import Any, Final, final
@@ -12,6 +12,8 @@ from blake3 import blake3
 from roomlog.core.node import CHANGE, Node, make_node
 from roomlog.core.operation import MapSet
 from roomlog.core.pack import decode_pack, encode_pack
+from roomlog.core.replica import Replica
+from roomlog.core.snapshot.taking import TakenSnapshot, take_snapshot
 from roomlog.protocol import messages
 from roomlog.protocol.checkpoint import sign_checkpoint
 from roomlog.protocol.client_events import (
@@ -57,6 +59,14 @@ def own_nodes() -> list[Node]:
 
 
 @cache
+def snapshot_of_log() -> TakenSnapshot:
+    """The room at the place up to which a client holds the log."""
+    replica = Replica("demo", None, LINEAGE)
+    replica.add_nodes(log_nodes())
+    return take_snapshot(replica, HELD)
+
+
+@cache
 def wide_nodes() -> list[Node]:
     """A client's own history with many heads, joined from the side here and there."""
     nodes = list(log_nodes()[:HELD])
@@ -80,9 +90,18 @@ def heads_of(nodes: list[Node]) -> list[bytes]:
 class Server:
     """Says what an input chooses; knows what it was asked last."""
 
-    def __init__(self, wire: Wire, choices: Choices) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        choices: Choices,
+        *,
+        handle: Callable[[list[ClientEvent]], None] = lambda events: None,
+        wish: Callable[[], None] | None = None,
+    ) -> None:
         self.wire = wire
         self.choices = choices
+        self.handle = handle
+        self.wish = self.wish_of_session if wish is None else wish
         self.requests: list[Any] = []
         self.packs: list[Any] = []
         self.chunks_sent = 0
@@ -112,6 +131,7 @@ class Server:
             assert self.session.phase is Phase.OVER
             assert isinstance(events[-1], Faulted)
             assert self.session.take_frames() == []
+        self.handle(events)
         self.take_frames()
 
     def look_at(self, event: ClientEvent) -> None:
@@ -128,6 +148,29 @@ class Server:
         if self.choices.is_one_in(6):
             frame = edited_frame(frame, self.choices, self.wire.codec)
         self.receive(frame)
+
+    def welcome(self, subscribe: tuple[str, ...]) -> None:
+        """A welcome that is signed, of any other content."""
+        choices = self.choices
+        log = log_nodes()
+        seq = choices.one_of((LOG, LOG, HELD, 0, 1))
+        fields: dict[str, Any] = {"frontier": [log[seq - 1].id] if seq else []}
+        if choices.is_one_in(4):
+            fields["subscribed"] = list(subscribe)
+        if choices.is_one_in(4):
+            fields["missing"] = messages.After(epoch=bytes(16), seq=3)
+        if choices.is_one_in(4):
+            fields["unknown"] = [choices.below(3) for _ in range(choices.below(3))]
+        if choices.is_one_in(6):
+            names = ("frontier_ids", "pack_nodes", "frame_bytes", "presence_ttl_ms")
+            names += ("presence_ttl_max_ms", "messages_per_second", "resend_window_ms")
+            fields["limits"] = {choices.one_of(names): self.wide_number() for _ in range(3)}
+            fields["limits"][choices.one_of(names)] = choices.below(3) - 1
+        if choices.is_one_in(6):
+            fields["caps"] = {"log_cut": True, "max_pack_nodes": choices.below(2) or True}
+        catch_up = choices.one_of(("cursor", "cut", "walk", "snapshot", "none", "unheard of"))
+        credit = choices.one_of(((4096, 1 << 23), (2, 500), (0, 0)))
+        self.say(self.wire.welcome_message(seq=seq, catch_up=catch_up, credit=credit, **fields))
 
     def step(self) -> None:
         """One frame of the server, or one wish of the client."""
@@ -161,6 +204,11 @@ class Server:
             self.say(
                 messages.SubscribeAck(ref=self.ref(), seq=choices.below(40), patterns=patterns)
             )
+        elif kind == 13 and choices.is_one_in(4):
+            drain = messages.Drain(
+                deadline_ms=self.wide_number(), retry_after_ms=self.wide_number()
+            )
+            self.say(messages.Notice(drain=drain))
         elif kind == 13:
             heads = [log_nodes()[choices.below(LOG)].id]
             self.say(
@@ -227,7 +275,12 @@ class Server:
         kind = choices.one_of(("final", "retry", "resend", "rebase", "other"))
         self.say(
             messages.Error(
-                ref=ref, reject_class=wire_class, message="no", kind=kind, retry_after_ms=9
+                ref=ref,
+                reject_class=wire_class,
+                message="no",
+                kind=kind,
+                retry_after_ms=self.wide_number(),
+                detail={"n": self.wide_number()},
             )
         )
 
@@ -254,18 +307,33 @@ class Server:
 
     def acknowledge_truly(self, pack: messages.PushPack) -> None:
         """Some of the nodes were there, some are refused, the others are new."""
+        choices = self.choices
         ack = messages.PackAck(
             ref=pack.ref, credit=messages.CreditTotals(nodes=9999, bytes=1 << 24)
         )
         admitted = 0
         for index, node in enumerate(decode_pack(pack.nodes, HASHER)):
-            fate = self.choices.below(4)
+            fate = choices.below(4)
             if fate == 0:
-                ack.duplicates.append((index, self.choices.below(LOG + 1)))
+                seq = self.wide_number() if choices.is_one_in(6) else choices.below(LOG + 1)
+                ack.duplicates.append((index, seq))
             elif fate == 1:
-                detail: dict[str, object] = {"message": "no", "ops": [0, 1]}
+                detail: dict[str, object] = {"message": "no", "ops": [0, self.choices.byte()]}
+                if self.choices.is_one_in(3):
+                    detail[self.choices.one_of(("n", "ops", "retry_after_ms"))] = self.wide_number()
+                wire_class, kind = self.choices.one_of(
+                    (
+                        ("write_forbidden", "rebase"),
+                        ("parent_missing", "resend"),
+                        ("rate_nodes", "retry"),
+                        ("body_invalid", "final"),
+                        ("policy_violation", "rebase"),
+                    )
+                )
                 ack.rejected.append(
-                    messages.RejectedNode(id=node.id, reject_class="policy", detail=detail)
+                    messages.RejectedNode(
+                        id=node.id, reject_class=wire_class, detail=detail, kind=kind
+                    )
                 )
             else:
                 admitted += 1
@@ -312,16 +380,23 @@ class Server:
 
     def send_plain_chunk(self) -> None:
         """The next of a snapshot that is as it should be."""
-        state = b"the state of a room"
+        taken = snapshot_of_log()
         last = self.chunks_sent % 3
         self.chunks_sent += 1
-        chunk = messages.Snapshot(ref=self.ref(), chunk=last, data=state[7 * last : 7 * last + 7])
+        third = len(taken.data) // 3 + 1
+        data = taken.data[third * last : third * (last + 1)]
+        chunk = messages.Snapshot(ref=self.ref(), chunk=last, data=data)
         if not last:
-            chunk.chunks, chunk.size_bytes, chunk.seq = 3, len(state), HELD
-            chunk.frontier = encode_pack(log_nodes()[HELD - 1 : HELD])
-            chunk.state_hash, chunk.signature = bytes(32), bytes(64)
-            chunk.digest = blake3(state).digest()
+            chunk.chunks, chunk.size_bytes, chunk.seq = 3, len(taken.data), taken.seq
+            chunk.frontier = taken.frontier_pack
+            chunk.state_hash, chunk.digest = taken.state_hash, taken.digest
+            chunk.signature = taken.sign(SERVER)
         self.say(chunk)
+
+    def wide_number(self) -> int:
+        """Any number, up to those that only text can carry."""
+        number = self.choices.one_of((9, 0, 400_000, (1 << 63) - 1, (1 << 64) - 1, 10**30, 10**400))
+        return number if self.wire.codec.is_text else min(number, (1 << 63) - 1)
 
     def send_checkpoint(self) -> None:
         """The server's signed word, mostly about this log."""
@@ -362,7 +437,7 @@ class Server:
             chunk.data = state[choices.below(len(state)) :]
         self.say(chunk)
 
-    def wish(self) -> None:
+    def wish_of_session(self) -> None:
         """What the client's own shell asks for; a wish at the wrong time is a ValueError."""
         choices, session = self.choices, self.session
         wish = choices.below(_ACTIONS)
@@ -423,22 +498,7 @@ def check(data: bytes) -> None:
             server.receive(choices.piece())
         return
     wire.challenge()
-    log = log_nodes()
-    seq = choices.one_of((LOG, LOG, HELD, 0, 1))
-    fields: dict[str, Any] = {"frontier": [log[seq - 1].id] if seq else []}
-    if choices.is_one_in(4):
-        fields["subscribed"] = list(subscribe)
-    if choices.is_one_in(4):
-        fields["missing"] = messages.After(epoch=bytes(16), seq=3)
-    if choices.is_one_in(4):
-        fields["unknown"] = [choices.below(3) for _ in range(choices.below(3))]
-    if choices.is_one_in(6):
-        fields["limits"] = {"frontier_ids": choices.below(3), "pack_nodes": choices.below(3)}
-    if choices.is_one_in(6):
-        fields["caps"] = {"log_cut": True, "max_pack_nodes": choices.below(2) or True}
-    catch_up = choices.one_of(("cursor", "cut", "walk", "snapshot", "none", "unheard of"))
-    credit = choices.one_of(((4096, 1 << 23), (2, 500), (0, 0)))
-    server.say(wire.welcome_message(seq=seq, catch_up=catch_up, credit=credit, **fields))
+    server.welcome(subscribe)
     for _ in range(MOST_STEPS):
         if not choices.are_left:
             break

@@ -144,7 +144,7 @@ def edited_cell(value: Any, choices: Choices) -> Any:
                 edited[choices.below(min(len(edited), 65_536))] = choices.byte()
         return bytes(edited[: -choices.below(3) or None])
     if isinstance(value, int) and choices.is_one_in(2):
-        return value + choices.one_of((1, -1, 256))
+        return min(value + choices.one_of((1, -1, 256)), (1 << 63) - 1)
     return choices.one_of(_CELLS)
 
 
