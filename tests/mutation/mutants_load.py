@@ -42,7 +42,7 @@ LOAD = (
         old="        is_drowning = waiting_bytes > self",
         new="        is_drowning = waiting_bytes > (1 << 40) + self",
         tests=(
-            "server/test_reading.py::test_t28_a_slow_reader_costs_bounded_memory_and_still_gets_everything",
+            "server/test_liveness.py::test_t28_a_reader_that_asks_for_more_than_it_takes_is_cut",
         ),
     ),
     Mutant(

@@ -26,6 +26,8 @@ from tests.mutation.trees import ROOT
 Item = TypeVar("Item")
 WHOLE_TIMEOUT_S = 1_800.0
 PROBE_TIMEOUT_S = 300.0
+PATIENCE_S = 4.0
+"""Named tests take well below a second without a bug, waiting included."""
 # The harness would put bugs into bugs.
 NOT_WHOLE = ("mutation",)
 
@@ -34,7 +36,7 @@ def by_name(runner: Runner, mutant: Mutant) -> Outcome:
     """What the named tests make of a mutant, each alone until one lets it through."""
     outcome = None
     for test in mutant.tests:
-        outcome = runner.run([test], mutant.write_into)
+        outcome = runner.run([test], mutant.write_into, patience_s=PATIENCE_S)
         if not outcome.is_caught:
             break
     if outcome is None:

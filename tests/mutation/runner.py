@@ -99,12 +99,16 @@ class Runner:
         change: Callable[[Path], None] | None = None,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        patience_s: float | None = None,
         until_first: bool = True,
         arguments: Sequence[str] = (),
+        keep: Callable[[Path], None] | None = None,
     ) -> Outcome:
         """Run `tests` (node ids below tests/) in a tree that `change` was made to.
 
-        `change` gets the path of the copy of src/roomlog.
+        `change` gets the path of the copy of src/roomlog. With `patience_s` no test waits longer
+        than that for one thing. `keep` gets that of the whole tree when
+        the tests have run, before it is removed.
         """
         with self.base.tree() as tree:
             if change is not None:
@@ -112,6 +116,7 @@ class Runner:
             request = {
                 "root": str(tree),
                 "timeout_s": timeout_s,
+                "patience_s": patience_s,
                 "arguments": [
                     *PYTEST_ARGUMENTS,
                     *(["-x"] if until_first else []),
@@ -124,6 +129,8 @@ class Runner:
             stdin.write(json.dumps(request) + "\n")
             stdin.flush()
             line = _pipe(self._process.stdout).readline()
+            if keep is not None:
+                keep(tree)
         if not line:
             raise RuntimeError("the fork server is gone")
         answer = json.loads(line)

@@ -1,7 +1,8 @@
 """A random sample of small changes to core/ and protocol/, and what the tests make of each.
 
 `python -m tests.mutation.sample --seed S --count N` draws N mutants, runs the tests beside each one
-against it, and against those that survive all tests of the pure packages. What was found is kept in
+against it, and against those that survive every test of the pure packages that reaches the changed
+function. What was found is kept in
 `build/mutation/`, so a run that was stopped goes on where it was. `--page` writes it down in
 docs/design/mutation.md, with the reason in `survivors.toml` for each one that survived.
 """
@@ -18,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.mutation.operators import Mutation, is_a_change, mutations_of
+from tests.mutation.reached_lines import ReachedLines
 from tests.mutation.run import in_parallel
 from tests.mutation.runner import Outcome, Runner
 from tests.mutation.trees import ROOT
@@ -28,7 +30,7 @@ PACKAGES = ("core", "protocol")
 RESULTS = ROOT / "build" / "mutation"
 BESIDE_TIMEOUT_S = 240.0
 ALL_TIMEOUT_S = 1_200.0
-VECTORS = ("test_vectors.py", "test_merge_vectors.py", "test_subscription_vectors.py")
+NOBODY_RUNS_IT = Outcome(code=0, failed=[], passed=1, seconds=0.0, output="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def draw(seed: int, count: int) -> list[tuple[Sampled, Mutation]]:
 
 
 @cache
-def tests_beside(file: str) -> tuple[str, ...]:
+def beside_of(file: str) -> tuple[str, ...]:
     """The test files that are named like a source or import it, of the pure packages."""
     module = "roomlog." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     package, _, rest = file.partition("/")
@@ -107,14 +109,8 @@ def _test_files() -> tuple[Path, ...]:
     return tuple(path for each in PACKAGES for path in sorted((TESTS / each).rglob("test_*.py")))
 
 
-def all_tests_of(file: str) -> list[str]:
-    """All that can see a change: core knows nothing of protocol, so its tests do not either."""
-    is_core = file.startswith("core/")
-    return [*(["core"] if is_core else []), "protocol", *VECTORS]
-
-
-def judge(runner: Runner, sampled: Sampled, mutation: Mutation) -> Outcome:
-    """What the tests make of one mutant."""
+def judge(runner: Runner, reached: ReachedLines, sampled: Sampled, mutation: Mutation) -> Outcome:
+    """What the tests make of one mutant: those beside it, then all that run what was changed."""
 
     def change(source: Path) -> None:
         path = source / sampled.file
@@ -122,12 +118,16 @@ def judge(runner: Runner, sampled: Sampled, mutation: Mutation) -> Outcome:
         path.unlink()
         path.write_text(mutation.applied_to(text), encoding="utf-8")
 
-    beside = tests_beside(sampled.file)
+    beside = beside_of(sampled.file)
     if beside:
         outcome = runner.run(beside, change, timeout_s=BESIDE_TIMEOUT_S)
         if not outcome.is_passed:
             return outcome
-    return runner.run(all_tests_of(sampled.file), change, timeout_s=ALL_TIMEOUT_S)
+    tests = reached.tests_of(sampled.file, sampled.line)
+    others = [test for test in tests if test.partition("::")[0] not in beside]
+    if not others:
+        return outcome if beside else NOBODY_RUNS_IT
+    return runner.run(others, change, timeout_s=ALL_TIMEOUT_S)
 
 
 def is_killed(word: str) -> bool:
@@ -152,6 +152,7 @@ def run(seed: int, count: int, jobs: int) -> int:
     waiting = [pair for pair in drawn if pair[0].key not in known]
     print(f"{len(drawn)} mutants, {len(drawn) - len(waiting)} of them judged before.", flush=True)
     runners = [Runner() for _ in range(jobs)]
+    reached = ReachedLines.learned_by(runners[0], RESULTS / "reached.json")
     done = 0
 
     def report(pair: tuple[Sampled, Mutation], outcome: Outcome) -> None:
@@ -169,7 +170,7 @@ def run(seed: int, count: int, jobs: int) -> int:
             print(f"    - {sampled.before}\n    + {sampled.after}", flush=True)
 
     try:
-        in_parallel(runners, waiting, lambda runner, pair: judge(runner, *pair), report)
+        in_parallel(runners, waiting, lambda runner, pair: judge(runner, reached, *pair), report)
     finally:
         for runner in runners:
             runner.close()
