@@ -81,9 +81,14 @@ class WatchedStore:
         results = self.store.create_rooms(rooms)
         unknown = any(isinstance(result, StoreUnavailable) for result in results)
         if not unknown:
-            for result, room in zip(results, rooms, strict=True):
-                there = all(room.room_id in dict(state) for state in self.possible)
-                assert isinstance(result, StoredRoom) != there
+            # What was there already tells which of the possible states it was.
+            existed = [not isinstance(result, StoredRoom) for result in results]
+            self.possible = {
+                state
+                for state in self.possible
+                if [room.room_id in dict(state) for room in rooms] == existed
+            }
+            assert self.possible
 
         def created(state: State) -> State:
             known = dict(state)
