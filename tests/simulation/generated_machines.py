@@ -52,7 +52,7 @@ LIMITS: dict[str, tuple[int, ...]] = {
     "slice_nodes": (1, 5, 50),
     "backlog_nodes": (0, 5),
     "backlog_bytes": (0, 10_000),
-    "messages_per_second": (2, 10),
+    "messages_per_second": (10, 30),
     "presence_ttl_ms": (100, 3_000),
     "ping_interval_ms": (1_500, 3_000),
     "pings_missed": (1, 3),

@@ -92,7 +92,7 @@ def close(world: World, step: Step) -> Any:
     """A client leaves, a server drains and stops."""
     machine = machine_of(world, step.who)
     if isinstance(machine, ServerMachine) and machine.is_running:
-        return stop_server(machine)
+        return None if machine.stopping is machine.life else stop_server(machine)
     if isinstance(machine, ClientMachine) and machine.document is not None:
         return close_client(machine)
     return None

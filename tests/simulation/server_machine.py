@@ -30,6 +30,10 @@ from tests.simulation.sockets import ServerFrames, ServerTransport
 from tests.simulation.world import EPOCH_MS, World
 
 STORE_SHARE_OF_DRAIN = 0.2
+
+
+class DeliberateFault(Exception):
+    """Stands for a bug of the server that nobody knows of."""
 STOPPED_WITHIN_S = 10.0
 """What a server may take on top of its drain deadline."""
 
@@ -56,6 +60,8 @@ class ServerMachine:
         self.connections: list[Connection] = []
         self.copy: tuple[list[bytes], dict[str, bytes]] | None = None
         """Its rooms' lineages and its files, as somebody copied them once."""
+        self.stopping: Life | None = None
+        """The life that was told to stop."""
         self.was_put_back = False
         self.was_impersonated = False
         """Whether clients were told, in its name, that it has what it has not."""
@@ -140,6 +146,7 @@ class ServerMachine:
         """
         assert self.life is not None
         life, config, loop = self.life, self.config, self.world.loop
+        self.stopping = life
         stopping = loop.in_life(life, loop.create_task, self._stop(config))
         deadline = loop.time() + config.drain_deadline_ms / 1000 + STOPPED_WITHIN_S
         while not stopping.done():
@@ -247,7 +254,9 @@ class JournalLog:
 
     def error(self, event: str, **values: Any) -> None:
         fault = values.get("exc_info")
-        if isinstance(fault, BaseException) and not isinstance(fault, StoreError):
+        if isinstance(fault, BaseException) and not isinstance(
+            fault, StoreError | DeliberateFault
+        ):
             self.faults.append(fault)
         self._machine.world.write(self._machine.name, f"{event} {fault!r}")
 
