@@ -435,3 +435,25 @@ def test_a_store_of_the_first_schema_is_read_and_then_grows(tmp_path: Path) -> N
     assert document.pending == [nodes[3].id]
     assert places(document) == {}
     assert document.snapshot is None
+
+
+def test_t19_a_write_that_cannot_be_written_is_a_failure_and_not_the_end_of_the_writer(
+    tmp_path: Path,
+) -> None:
+    store = opened(tmp_path / "s")
+    (node,) = some_nodes(1)
+    rejection = Rejection(
+        node_id=node.id,
+        reject_class="write_forbidden",
+        kind="rebase",
+        message="no",
+        detail={"n": 1 << 64},
+        node=node,
+        operation_indexes=(0,),
+    )
+    told = threading.Event()
+    store.deliver_with(lambda callbacks: told.set())
+    store.write([Rewritten([], [], [rejection])])
+    assert told.wait(20)
+    assert store.failure is not None
+    store.close()

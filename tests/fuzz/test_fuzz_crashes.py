@@ -8,14 +8,7 @@ import pytest
 
 from tests.fuzz.target import CORPUS, CRASHES, NAMES, kept_inputs, load
 
-OPEN: frozenset[str] = frozenset(
-    {
-        "documents/drain-hint-beyond-float",
-        "documents/error-hint-beyond-float",
-        "documents/session-hint-beyond-float",
-        "documents/refusal-detail-beyond-64-bits",
-    }
-)
+OPEN: frozenset[str] = frozenset()
 """Crashes that still are."""
 CORPUS_LIMIT_BYTES = 400 * 1024
 
@@ -43,13 +36,7 @@ def test_every_past_crash_is_told_of_in_the_table() -> None:
     assert kept >= OPEN
 
 
-SEEDS = [
-    pytest.param(name, marks=[pytest.mark.xfail(strict=True)] if name == "documents" else [])
-    for name in NAMES
-]
-
-
-@pytest.mark.parametrize("name", SEEDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_no_seed_and_no_kept_input_breaks_its_target(name: str) -> None:
     target = load(name)
     inputs = [*target.seeds(), *(path.read_bytes() for path in kept_inputs(CORPUS, name))]

@@ -247,8 +247,9 @@ class LocalStore:
                 for write in writes:
                     apply_write(connection, write)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            # What was queued stays in memory only: nothing of it may be called durable.
+        except Exception as error:
+            # What was queued stays in memory only: nothing of it may be called durable. Whatever
+            # was wrong, this thread must not end without saying so.
             self.failure = LocalStoreError(f"{self.path}: {error}")
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")

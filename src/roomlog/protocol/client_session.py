@@ -27,7 +27,7 @@ from roomlog.protocol.client_events import (
     broken,
 )
 from roomlog.protocol.client_handshake import ClientHandshake
-from roomlog.protocol.codec import Codec, MessageRefused, Undecodable, encode, server_frames
+from roomlog.protocol.codec import Codec, MessageRefused, Undecodable, encode
 from roomlog.protocol.cut_search import SPACED_PAIRS, SPACED_PAIRS_JSON
 from roomlog.protocol.held_log import HeldLog, Past
 from roomlog.protocol.history_reader import HistoryReader
@@ -47,6 +47,7 @@ from roomlog.protocol.room_news import (
     read_notice,
     read_refusal,
 )
+from roomlog.protocol.server_numbers import bounded_server_frames
 from roomlog.protocol.side_questions import SideQuestions
 from roomlog.protocol.subscription_change import SubscriptionChange
 
@@ -132,7 +133,7 @@ class ClientSession:
         self._wants_snapshot = wants_snapshot
         self._wants_signatures = wants_signatures
         self._frame_limit = limits.frame_limit(codec.subprotocol)
-        self._read = server_frames(codec).read
+        self._read = bounded_server_frames(codec)
         self._frames: list[bytes] = []
         self._room: OpenedRoom
         self._reader: LogReader | None = None
@@ -383,8 +384,7 @@ class ClientSession:
     def _on_pack(self, pack: messages.Pack) -> list[ClientEvent]:
         reader, questions = self._open_parts()
         reader.opener.check(pack)
-        answer = questions.take(pack)
-        if answer is not None:
+        if (answer := questions.take(pack)) is not None:
             return [answer]
         events = reader.take(pack)
         self._send_requests()

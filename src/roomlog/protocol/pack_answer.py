@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from roomlog.core.reject import RejectClass, RejectKind
 from roomlog.protocol.client_events import Acknowledged, Refused, RefusedNode, broken
 from roomlog.protocol.messages import Error, PackAck, RejectedNode
 from roomlog.protocol.push_queue import OutgoingPack
 from roomlog.protocol.reading_position import ReadingPosition
+
+_MOST_SEQ: Final = (1 << 63) - 1
 
 
 def read_ack(
@@ -31,7 +35,7 @@ def read_ack(
             seq = next_seq
             next_seq += 1
             last_admitted = node.id
-        elif seq < 1:
+        elif not 1 <= seq <= _MOST_SEQ:
             raise broken("pack-ack", f"a duplicate with seq {seq}")
         else:
             _hold(position, seq, seq, node.id)
