@@ -98,7 +98,7 @@ class Hub:
             drive=host.drive_writer,
         )
         self._signature_turns: SignatureTurns[Submitter] = SignatureTurns(self.report)
-        self.store_reader = StoreReader(store, metrics, self.monotonic)
+        self.store_reader = StoreReader(store, metrics, self.monotonic, self.committer.try_again)
         self.reconciler = Reconciler(
             store,
             self.committer,
