@@ -6,6 +6,7 @@ from tests.simulation import (
     machine_faults,
     network_faults,
     questions,
+    server_faults,
     writing_actions,
 )
 from tests.simulation.hostile import every as hostile_clients
@@ -17,5 +18,6 @@ __all__ = [
     "machine_faults",
     "network_faults",
     "questions",
+    "server_faults",
     "writing_actions",
 ]

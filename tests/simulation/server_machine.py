@@ -63,6 +63,8 @@ class ServerMachine:
         self.stopping: Life | None = None
         """The life that was told to stop."""
         self.was_put_back = False
+        self.had_fault = False
+        """Whether it was made to meet a bug of its own."""
         self.was_impersonated = False
         """Whether clients were told, in its name, that it has what it has not."""
         """Whether its files were ever replaced by that copy."""

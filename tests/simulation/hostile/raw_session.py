@@ -72,8 +72,6 @@ class RawSession:
 
     async def dial(self, *, offers: bool = True) -> None:
         """Open the socket and say nothing. `offers` False: no subprotocol. Raises OSError."""
-        if not isinstance(self.world.network.servers[self.origin], ServerMachine):
-            raise ConnectionRefusedError("an impostor is there, who promised nothing")
         self.link = await self.world.network.dial(
             self.life,
             self.conditions,
@@ -81,6 +79,9 @@ class RawSession:
             self.room_id,
             self.codec if offers else None,
         )
+        if not isinstance(self.world.network.servers[self.origin], ServerMachine):
+            self.link.cut()
+            raise ConnectionRefusedError("an impostor is there, who promised nothing")
 
     def send_frame(self, payload: bytes, opcode: int | None = None) -> None:
         """Any bytes, by default as a frame of the kind that the codec has."""

@@ -1,0 +1,1 @@
+"""Plans made by hand that together produce everything there is."""
