@@ -22,9 +22,7 @@ SEEDS = int(os.environ.get("ROOMLOG_SIMULATION_SEEDS", "200"))
 FIRST_SEED = int(os.environ.get("ROOMLOG_SIMULATION_START", "0"))
 CHUNK_SEEDS = 20
 PLANS = sorted((HERE / "plans").glob("*.json"))
-NOT_MENDED: dict[str, str] = {
-    "own-nodes-among-what-a-closed-window-refused": "they are not pushed for as long as the session",
-}
+NOT_MENDED: dict[str, str] = {}
 """Plans that still break a promise, and why."""
 
 

@@ -380,7 +380,10 @@ class Engine(PartialRoom):
             pending = self.pending.get(node.id)
             if pending is None:
                 # Rewritten since it was sent, or somebody else's.
-                self._withdrawn += self.log.push_back.refused(node, now_ms)
+                withdrawn = self.log.push_back.refused(node, now_ms)
+                self._withdrawn += withdrawn
+                # Own nodes had their places among them: now they go by themselves.
+                put_off += [node_id for node_id in withdrawn if node_id in self.pending]
                 continue
             self.log.push_back.settle([node.id])
             if is_final(node):
