@@ -16,17 +16,7 @@ from tests.server.conftest import Join, Start, eventually
 from tests.server.test_store_faults import HeldBack
 
 
-@pytest.mark.parametrize(
-    "method",
-    [
-        "_commit",
-        "publish",
-        pytest.param(
-            "_settle_waiting",
-            marks=pytest.mark.xfail(strict=True, reason="the room waits for its answer for ever"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("method", ["_settle_waiting", "_commit", "publish"])
 async def test_a_fault_in_a_room_ends_its_sessions_and_loses_nothing(
     start: Start, enter: Join, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

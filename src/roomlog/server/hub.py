@@ -288,6 +288,7 @@ class Hub:
                 try:
                     room.settle(append, outcome)
                 except Exception as error:
+                    room.forget(append)
                     self._room_failed(room, error)
             self.metrics.commit_batch_nodes.observe(nodes)
         self._flush()

@@ -411,6 +411,13 @@ class Room:
         for submission in again:
             self._judge(submission)
 
+    def forget(self, append: Append) -> None:
+        """The outcome of `append` could not be taken up: nothing waits for it any more."""
+        in_flight = self._in_flight
+        while any(submission.append is append for submission in in_flight):
+            submission = in_flight.popleft()
+            submission.submitter.refuse(submission.ticket, _unavailable("a fault of the server"))
+
     def distrust(self) -> None:
         """Something went wrong in here: believe only the store, once nothing is under way."""
         if not self._is_ambiguous:
