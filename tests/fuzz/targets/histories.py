@@ -10,6 +10,12 @@ from roomlog.core.pack import decode_pack, encode_pack, write_pack_file
 from roomlog.core.replica import Replica
 from tests.fuzz.built_nodes import HASHER, LINEAGE, NodeBuilder
 from tests.fuzz.choices import Choices
+from tests.fuzz.history_checks import (
+    check_admission,
+    check_anchors,
+    check_graph,
+    check_rewriting,
+)
 from tests.fuzz.naive_values import shown
 from tests.fuzz.target import Target
 from tests.oracle.naive_room import NaiveRoom
@@ -39,6 +45,12 @@ def check(data: bytes) -> None:
     third.import_pack(write_pack_file(LINEAGE, [encode_pack(nodes)]), verify=is_signed)
     check_same(first, third)
     check_versions(first, oracle, seed)
+    rest = Choices(bytes((seed,)) + data[::-1])
+    check_graph(first, oracle, rest)
+    check_anchors(first, second, rest)
+    check_rewriting([copied(node) for node in first.nodes()], rest)
+    if is_signed:
+        check_admission([copied(node) for node in shuffled], first, rest)
 
 
 def copied(node: Node) -> Node:
