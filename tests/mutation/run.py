@@ -21,7 +21,7 @@ from tests.mutation.listed import LISTED
 from tests.mutation.mutant import Mutant, MutantOutdated
 from tests.mutation.named import files_by_trap
 from tests.mutation.runner import Outcome, Runner
-from tests.mutation.trees import ROOT
+from tests.mutation.trees import ROOT, Base
 
 Item = TypeVar("Item")
 WHOLE_TIMEOUT_S = 1_800.0
@@ -140,12 +140,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if outdated:
         print("\n".join(outdated))
         return 1
-    runners = [Runner() for _ in range(max(1, chosen.jobs))]
+    base = Base()
+    runners = [Runner(base) for _ in range(max(1, chosen.jobs))]
     try:
         return _probe(runners, mutants) if chosen.probe else _judge(runners, mutants, chosen.whole)
     finally:
         for runner in runners:
             runner.close()
+        base.close()
 
 
 def _outdated(mutant: Mutant) -> str:

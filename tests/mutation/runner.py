@@ -58,9 +58,12 @@ class Outcome:
 
 @final
 class Runner:
-    """One fork server and the copy of the project that its runs are made from."""
+    """One fork server, and the copy of the project that its runs are made from.
 
-    def __init__(self) -> None:
+    Runners that work side by side may share a `base`, which then is not theirs to close.
+    """
+
+    def __init__(self, base: Base | None = None) -> None:
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -72,7 +75,8 @@ class Runner:
             "PYTHONHASHSEED": "0",
             "PYTHONPATH": str(ROOT),
         }
-        self.base = Base()
+        self._owns_base = base is None
+        self.base = Base() if base is None else base
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.mutation.fork_server"],
             stdin=subprocess.PIPE,
@@ -91,7 +95,8 @@ class Runner:
             self._process.kill()
             self._process.wait()
         _pipe(self._process.stdout).close()
-        self.base.close()
+        if self._owns_base:
+            self.base.close()
 
     def run(
         self,

@@ -19,14 +19,14 @@ from functools import cache
 from pathlib import Path
 
 from tests.mutation.operators import Mutation, is_a_change, mutations_of
-from tests.mutation.reached_lines import ReachedLines
+from tests.mutation.reached_functions import PACKAGES, ReachedFunctions
+from tests.mutation.reached_functions import TESTS as TESTS_OF_PURE_PACKAGES
 from tests.mutation.run import in_parallel
 from tests.mutation.runner import Outcome, Runner
-from tests.mutation.trees import ROOT
+from tests.mutation.trees import ROOT, Base
 
 SOURCE = ROOT / "src" / "roomlog"
 TESTS = ROOT / "tests"
-PACKAGES = ("core", "protocol")
 RESULTS = ROOT / "build" / "mutation"
 BESIDE_TIMEOUT_S = 240.0
 ALL_TIMEOUT_S = 1_200.0
@@ -50,18 +50,18 @@ class Sampled:
         return (self.file, self.within, self.operator, self.before, self.after)
 
 
-def sources() -> list[str]:
+def sources(source: Path = SOURCE) -> list[str]:
     """The files of the pure packages, below src/roomlog."""
     return [
-        path.relative_to(SOURCE).as_posix()
+        path.relative_to(source).as_posix()
         for package in PACKAGES
-        for path in sorted((SOURCE / package).rglob("*.py"))
+        for path in sorted((source / package).rglob("*.py"))
     ]
 
 
-def draw(seed: int, count: int) -> list[tuple[Sampled, Mutation]]:
+def draw(seed: int, count: int, source: Path = SOURCE) -> list[tuple[Sampled, Mutation]]:
     """`count` mutants, the same for the same sources and seed; each place is as likely."""
-    texts = {file: (SOURCE / file).read_text(encoding="utf-8") for file in sources()}
+    texts = {file: (source / file).read_text(encoding="utf-8") for file in sources(source)}
     everything = [(file, each) for file, text in texts.items() for each in mutations_of(text)]
     random.Random(seed).shuffle(everything)
     drawn: dict[tuple[str, ...], tuple[Sampled, Mutation]] = {}
@@ -109,7 +109,9 @@ def _test_files() -> tuple[Path, ...]:
     return tuple(path for each in PACKAGES for path in sorted((TESTS / each).rglob("test_*.py")))
 
 
-def judge(runner: Runner, reached: ReachedLines, sampled: Sampled, mutation: Mutation) -> Outcome:
+def judge(
+    runner: Runner, reached: ReachedFunctions, sampled: Sampled, mutation: Mutation
+) -> Outcome:
     """What the tests make of one mutant: those beside it, then all that run what was changed."""
 
     def change(source: Path) -> None:
@@ -123,7 +125,11 @@ def judge(runner: Runner, reached: ReachedLines, sampled: Sampled, mutation: Mut
         outcome = runner.run(beside, change, timeout_s=BESIDE_TIMEOUT_S)
         if not outcome.is_passed:
             return outcome
-    tests = reached.tests_of(sampled.file, sampled.line)
+    text = (runner.base.path / "src" / "roomlog" / sampled.file).read_text(encoding="utf-8")
+    tests = reached.tests_of(sampled.file, text, sampled.line)
+    if tests is None:
+        # What belongs to a module itself is seen by whoever imports it.
+        return runner.run(TESTS_OF_PURE_PACKAGES, change, timeout_s=ALL_TIMEOUT_S)
     others = [test for test in tests if test.partition("::")[0] not in beside]
     if not others:
         return outcome if beside else NOBODY_RUNS_IT
@@ -148,11 +154,13 @@ def run(seed: int, count: int, jobs: int) -> int:
     path = RESULTS / f"sample-{seed}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     known = {sampled.key: found["word"] for sampled, found in kept(path)}
-    drawn = draw(seed, count)
+    base = Base()
+    source = base.path / "src" / "roomlog"
+    drawn = draw(seed, count, source)
     waiting = [pair for pair in drawn if pair[0].key not in known]
     print(f"{len(drawn)} mutants, {len(drawn) - len(waiting)} of them judged before.", flush=True)
-    runners = [Runner() for _ in range(jobs)]
-    reached = ReachedLines.learned_by(runners[0], RESULTS / "reached.json")
+    runners = [Runner(base) for _ in range(jobs)]
+    reached = ReachedFunctions.learned_by(runners[0], RESULTS / "reached.json")
     done = 0
 
     def report(pair: tuple[Sampled, Mutation], outcome: Outcome) -> None:
@@ -174,6 +182,7 @@ def run(seed: int, count: int, jobs: int) -> int:
     finally:
         for runner in runners:
             runner.close()
+        base.close()
     survivors = sum(not is_killed(str(known[sampled.key])) for sampled, _ in drawn)
     print(f"{len(drawn) - survivors} of {len(drawn)} were killed.")
     return survivors

@@ -6,6 +6,7 @@ ones too, so it costs milliseconds; whoever changes a file in it replaces the fi
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ class Base:
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True)
         self.path = Path(self._directory.name) / "base"
-        self._count = 0
+        self._numbers = itertools.count(1)
         self.path.mkdir()
         for name in DIRECTORIES:
             if (ROOT / name).is_dir():
@@ -44,8 +45,7 @@ class Base:
     @contextmanager
     def tree(self) -> Iterator[Path]:
         """A tree to be changed, until the block ends."""
-        self._count += 1
-        path = Path(self._directory.name) / f"tree-{self._count}"
+        path = Path(self._directory.name) / f"tree-{next(self._numbers)}"
         path.mkdir()
         try:
             shutil.copytree(self.path, path, copy_function=os.link, dirs_exist_ok=True)
