@@ -7,7 +7,7 @@ import contextlib
 from roomlog.store.errors import StoreError
 from tests.simulation.actions import action
 from tests.simulation.disk.planned_faults import Call, Fault
-from tests.simulation.machine_faults import end_machine, machine_of
+from tests.simulation.machine_faults import begin_machine, end_machine, machine_of
 from tests.simulation.plan import Step
 from tests.simulation.server_machine import ServerMachine
 from tests.simulation.world import World
@@ -71,8 +71,7 @@ def put_back_store(world: World, step: Step) -> None:
     server.was_put_back = True
     world.invariants.acknowledged.put_back(server)
     world.saw("store put back")
-    if server.try_start():
-        world.invariants.server_started(server)
+    begin_machine(server)
 
 
 def _rooms(server: ServerMachine) -> list[bytes]:

@@ -18,11 +18,12 @@ from typing import TextIO
 
 import msgspec
 
+from tests.simulation.coverage import table
 from tests.simulation.director import run_plan
 from tests.simulation.generator import generate
 from tests.simulation.plan import Plan
 from tests.simulation.shrink import breaks, shrink
-from tests.simulation.sweep import Totals, sweep, table
+from tests.simulation.sweep import Totals, sweep
 
 HASH_SEED = "0"
 CHUNK_SEEDS = 50

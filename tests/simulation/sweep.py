@@ -65,9 +65,3 @@ def sweep(seeds: Iterable[int], on_result: Callable[[int, Result], None] | None 
         del result
         gc.collect()
     return totals
-
-
-def table(seen: Counter[str]) -> str:
-    """What was seen, how often, in the order of the names."""
-    width = max(map(len, seen), default=0)
-    return "\n".join(f"  {name:<{width}} {times:>10,}" for name, times in sorted(seen.items()))
