@@ -224,6 +224,23 @@ def test_a_reader_beside_a_running_writer_sees_what_is_committed(tmp_path: Path)
     reader.close()
 
 
+def test_a_server_starts_while_somebody_reads_at_length(tmp_path: Path) -> None:
+    first = open_store(tmp_path)
+    create_room(first, "before")
+    reader = connect_sqlite(tmp_path / "roomlog.sqlite3", read_only=True)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM room").fetchone() == (1,)
+    create_room(first, "meanwhile")
+    assert first._lock is not None
+    first._lock.release()
+    second = open_store(tmp_path)
+    create_room(second, "after")
+    assert reader.execute("SELECT count(*) FROM room").fetchone() == (1,)
+    reader.close()
+    assert {room.room_id for room in second.rooms()} == {"before", "meanwhile", "after"}
+    second.close()
+
+
 def test_a_reader_of_a_quiet_store_follows_when_a_writer_starts_and_checkpoints(
     tmp_path: Path,
 ) -> None:

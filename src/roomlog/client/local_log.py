@@ -38,13 +38,14 @@ def rewrite_log(store: Path) -> None:
 
 
 def settle_log(connection: sqlite3.Connection, store: Path) -> None:
-    """Copy what the log holds into the store and cut it, durably.
+    """Copy what the log holds into the store and cut it, durably, unless somebody reads it.
 
-    Raises `LocalStoreError` while somebody reads, `sqlite3.Error`.
+    Raises `LocalStoreError`, `sqlite3.Error`.
     """
-    busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    if busy:
-        raise LocalStoreError(f"{store}: somebody reads it; try again")
+    (waits_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute("PRAGMA busy_timeout = 0")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {waits_ms}")
     rewrite_log(store)
 
 

@@ -110,7 +110,7 @@ class SqliteStore:
             readers = Readers(directory, connect, beside_writer=True)
             opened = directory.database_file()
             writer = Writer(
-                lambda: open_writing(directory, connect),
+                lambda has_denied: open_writing(directory, connect, has_denied=has_denied),
                 readers.refuse,
                 lambda: directory.database_file() == opened,
             )

@@ -69,16 +69,16 @@ class _TransactionLost(Exception):
 class Writer:
     """Writes through one connection at a time; called from one thread.
 
-    `open_connection` gives a prepared and settled connection. `on_fence` is called with a reason
-    when, after a commit that failed, nobody may read until the store is known again, and with None
-    when it is.
+    `open_connection` gives a prepared connection, and is told whether a commit was called failed
+    since the last one. `on_fence` is called with a reason when, after a commit that failed, nobody
+    may read until the store is known again, and with None when it is.
     `is_in_place` tells whether the database's name still leads to the file that was opened: what is
     written to a deleted or replaced file is gone with the process.
     """
 
     def __init__(
         self,
-        open_connection: Callable[[], Connection],
+        open_connection: Callable[[bool], Connection],
         on_fence: Callable[[str | None], None],
         is_in_place: Callable[[], bool],
     ) -> None:
@@ -297,7 +297,7 @@ class Writer:
         if self._connection is not None:
             return self._connection
         try:
-            connection = self._open_connection()
+            connection = self._open_connection(self._is_fenced)
         except UNWRITABLE as error:
             raise store_error(error) from error
         try:
