@@ -1,0 +1,54 @@
+"""Plans made by hand: each keeps every promise, and together they produce all there is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from roomlog.core.reject import RejectClass
+from tests.simulation.coverage import CLASSES_LEFT_OUT, CODES_LEFT_OUT, MUST_BE_SEEN
+from tests.simulation.directed.every import SCENARIOS
+from tests.simulation.directed.hostility import TRAPS
+from tests.simulation.hostile.every import ATTACKS, LIES
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def lines() -> dict[str, str]:
+    """What was said of each scenario, and of what was never seen; each run in one process."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation.directed"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    said = [line.split(" | ", 1) for line in done.stdout.splitlines() if " | " in line]
+    assert len(said) >= len(SCENARIOS), done.stdout + done.stderr
+    return {f"{name} {what}" if name == "never seen" else name: what for name, what in said}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, id=name.replace(" ", "_")) for name in SCENARIOS]
+)
+def test_a_directed_scenario_keeps_every_promise(name: str, lines: dict[str, str]) -> None:
+    assert lines[name] == "good"
+
+
+def test_all_scenarios_together_miss_nothing(lines: dict[str, str]) -> None:
+    assert [line for line in lines if line.startswith("never seen")] == []
+
+
+def test_what_is_left_out_is_no_more_than_what_cannot_be() -> None:
+    assert set(CLASSES_LEFT_OUT) == {RejectClass.WRITE_FORBIDDEN, RejectClass.ROOM_ID_INVALID}
+    assert {code.code for code in CODES_LEFT_OUT} == {1000, 1001}
+    names = [name for names in MUST_BE_SEEN.values() for name in names]
+    assert len(set(names)) == len(names)
+    assert set(TRAPS) <= set(ATTACKS) | set(LIES)
