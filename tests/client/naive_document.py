@@ -60,7 +60,7 @@ class NaiveDocument:
         elif isinstance(write, CheckpointKept):
             self.checkpoint = write.checkpoint
         elif isinstance(write, Rewritten):
-            self.nodes.difference_update(write.removed)
+            self.nodes.difference_update(write.removed, write.lost_once)
             self.pending.difference_update(write.removed)
             self.nodes.update(node.id for node in write.nodes)
             self.pending.update(node.id for node in write.nodes)

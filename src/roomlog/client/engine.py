@@ -6,7 +6,7 @@ drives the engine takes these away. It does no I/O and reads no clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import final
 
 from roomlog.client.changes import Origin
@@ -39,7 +39,7 @@ from roomlog.core.errors import HistoryMissingError
 from roomlog.core.node import Node
 from roomlog.core.pack import encode_pack
 from roomlog.core.reject import Reject, RejectClass, RejectKind
-from roomlog.core.replica import ImportResult
+from roomlog.core.replica import ImportResult, Replica
 from roomlog.core.signing import Purpose, Signer
 from roomlog.protocol.client_events import (
     Acknowledged,
@@ -98,7 +98,9 @@ class Engine(PartialRoom):
         engine.log = ServerLog(stored.places)
         engine.checkpoint = stored.checkpoint
         for node_id in stored.pending:
-            engine.pending.add(engine.replica.node(node_id), is_durable=True)
+            node = engine.replica.node(node_id)
+            was_admitted = node_id in stored.lost_once
+            engine.pending.add(node, is_durable=True, was_admitted=was_admitted)
         engine.pending.send_all_again()
         return engine
 
@@ -428,11 +430,21 @@ class Engine(PartialRoom):
             # They are refused again, and taken back, when older history is here.
             self.refused_too_early += [each.node_id for each in rejections]
             return
+        lost_once = self._admitted_once([*rebase.mapping, *rebase.left_out], rebase.replica)
         removed = self._swap(rebase.replica, rebase.mapping, rebase.nodes, rebase.dropped)
         self._withdrawn.extend(removed)
         self._rejections.extend(rejections)
-        self._writes.append(Rewritten(removed, rebase.nodes, rejections))
+        self._writes.append(Rewritten(removed, rebase.nodes, rejections, lost_once))
         self._changes.extend(rolled_back_changes(rejections))
+
+    def _admitted_once(self, changed: Iterable[bytes], replica: Replica) -> frozenset[bytes]:
+        """What is in `replica` no more, and was in a log before the server lost it."""
+        gone = [
+            (node_id, self.pending.get(node_id)) for node_id in changed if node_id not in replica
+        ]
+        return frozenset(
+            node_id for node_id, pending in gone if pending is None or pending.was_admitted
+        )
 
 
 def _fault_of(result: ImportResult) -> ServerFault:

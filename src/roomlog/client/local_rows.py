@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from roomlog.client.rejections import Rejection
+from roomlog.client.row_removal import remove_nodes
 from roomlog.client.store_writes import (
     Admitted,
     CheckpointKept,
@@ -96,6 +97,8 @@ def apply_write(connection: sqlite3.Connection, write: StoreWrite) -> None:
             "DELETE FROM node_pack WHERE own_id = ? AND own_id IS NOT NULL AND seq IS NULL",
             [(node_id,) for node_id in write.removed],
         )
+        if write.lost_once:
+            remove_nodes(connection, write.lost_once)
         _insert_own(connection, write.nodes)
         _insert_rejections(connection, write.rejections)
     elif isinstance(write, LineageAdopted):

@@ -15,7 +15,7 @@ _NODE_OVERHEAD_BYTES: Final = 256
 class PendingNode:
     """One own node without an acknowledgment."""
 
-    __slots__ = ("attempts", "is_durable", "node", "serial")
+    __slots__ = ("attempts", "is_durable", "node", "serial", "was_admitted")
 
     def __init__(self, node: Node, serial: int, *, is_durable: bool) -> None:
         self.node = node
@@ -25,6 +25,8 @@ class PendingNode:
         """Whether the local store has it: before that it is not pushed."""
         self.attempts = 0
         """How often the server has put it off."""
+        self.was_admitted = False
+        """Whether it was in a log once, so that others may have built on it."""
 
 
 @final
@@ -52,10 +54,12 @@ class PendingNodes:
         """The pending node of an id."""
         return self._by_id.get(node_id)
 
-    def add(self, node: Node, *, is_durable: bool) -> None:
+    def add(self, node: Node, *, is_durable: bool, was_admitted: bool = False) -> None:
         """A node was written."""
         self.last_serial += 1
-        self._put(PendingNode(node, self.last_serial, is_durable=is_durable))
+        pending = PendingNode(node, self.last_serial, is_durable=is_durable)
+        pending.was_admitted = was_admitted
+        self._put(pending)
 
     def settle(self, node_ids: Iterable[bytes]) -> None:
         """Nodes are acknowledged."""
@@ -121,7 +125,9 @@ class PendingNodes:
     def pend_again(self, nodes: Iterable[Node], graph: Graph) -> None:
         """Nodes that were acknowledged once are missing on the server: they lead the rest."""
         for node in nodes:
-            self._put(PendingNode(node, 0, is_durable=True))
+            pending = PendingNode(node, 0, is_durable=True)
+            pending.was_admitted = True
+            self._put(pending)
             self._unsent[node.id] = node
         self.sort(graph)
 

@@ -128,6 +128,8 @@ class Rewritten(msgspec.Struct, frozen=True):
     removed: Sequence[bytes]
     nodes: Sequence[Node]
     rejections: Sequence[Rejection]
+    lost_once: frozenset[bytes] = frozenset()
+    """Nodes that go as well, or among them, and were in a log once: whatever row has them."""
 
 
 @final

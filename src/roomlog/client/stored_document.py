@@ -94,6 +94,8 @@ class StoredDocument:
         """In order of arrival, parents first."""
         self.pending = pending
         """Ids of own nodes without an acknowledgment, parents first."""
+        self.lost_once: set[bytes] = set()
+        """Those of them that other rows have, too: they were in a log once."""
         self.server_keys = server_keys
         self.rejections = rejections
         self.places = LogPlaces() if places is None else places
@@ -183,6 +185,7 @@ def _read_packs(
     hasher = NodeHasher(document.lineage)
     nodes, places = document.nodes, document.places
     index: dict[bytes, int] = {}
+    repeated: set[bytes] = set()
     query = f"SELECT position, own_id, seq, pack, {place_columns} FROM node_pack ORDER BY position"  # noqa: S608
     for position, own_id, seq, pack, from_seq, to_seq in _rows(connection, query, _PackRow):
         place = None
@@ -200,6 +203,7 @@ def _read_packs(
                 nodes.append(node)
                 continue
             # Own nodes come back in a pack of the log, bodies and signatures in one of their own.
+            repeated.add(node.id)
             kept = decoded[number] = nodes[at]
             kept.body = node.body if kept.body is None else kept.body
             kept.signature = node.signature if kept.signature is None else kept.signature
@@ -216,6 +220,7 @@ def _read_packs(
             document.pending.append(own_id)
     # One that became pending again has a row after those that were built on it.
     document.pending.sort(key=index.__getitem__)
+    document.lost_once = repeated.intersection(document.pending)
 
 
 def _place(from_seq: int | None, to_seq: int | None, path: str, position: int) -> tuple[int, int]:
