@@ -80,3 +80,22 @@ def test_snapshots_that_are_taken_while_a_room_is_verified_are_no_fault(tmp_path
         verify_room(reader, room, on_signed=lambda _: None)
     reader.close()
     store.close()
+
+
+@pytest.mark.xfail(strict=True, reason="they are taken for what was appended meanwhile")
+def test_packs_beyond_the_head_are_a_fault_unless_the_head_has_moved_on(tmp_path: Path) -> None:
+    """The head is the one value that no checksum covers."""
+    store = SqliteStore.open(tmp_path, store_id=bytes(16), now_ms=1)
+    chain = Chain(create_room(store))
+    for _ in range(4):
+        assert store.commit([chain.append(2)])[0].is_committed
+    store.close()
+    connection = sqlite3.connect(tmp_path / "roomlog.sqlite3")
+    connection.execute("UPDATE room SET head_seq = 4")
+    connection.commit()
+    connection.close()
+    reader = SqliteStore.open_read_only(tmp_path)
+    (room,) = reader.rooms()
+    with pytest.raises(FaultFound, match="beyond the head 4"):
+        verify_room(reader, room, on_signed=lambda _: None)
+    reader.close()
