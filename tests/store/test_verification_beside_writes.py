@@ -82,7 +82,6 @@ def test_snapshots_that_are_taken_while_a_room_is_verified_are_no_fault(tmp_path
     store.close()
 
 
-@pytest.mark.xfail(strict=True, reason="they are taken for what was appended meanwhile")
 def test_packs_beyond_the_head_are_a_fault_unless_the_head_has_moved_on(tmp_path: Path) -> None:
     """The head is the one value that no checksum covers."""
     store = SqliteStore.open(tmp_path, store_id=bytes(16), now_ms=1)

@@ -100,7 +100,9 @@ def _verify(
         try:
             for row in page:
                 if seq >= room.head_seq:
-                    # Appended since the room was looked up.
+                    if not _has_grown_to(store, room, row.to_seq):
+                        message = f"rows lie beyond the head {room.head_seq}"
+                        raise _fault(room, seq + 1, b"", STORE_CORRUPT, message)
                     break
                 stored = next(index, None)
                 if row.from_seq != seq + 1 or stored is None or stored.to_seq != row.to_seq:
@@ -136,6 +138,12 @@ def _verify(
         tuple(graph.frontier_ids()),
         snapshots,
     )
+
+
+def _has_grown_to(store: NodeStore, room: StoredRoom, seq: int) -> bool:
+    """Whether what lies beyond the head was appended since that was looked up."""
+    now = store.open_room(room.room_id)
+    return now is not None and now.head_seq >= seq
 
 
 def _decoded(room: StoredRoom, seq: int, pack: bytes, hasher: NodeHasher) -> list[Node]:
@@ -205,8 +213,7 @@ def _verify_snapshots(store: NodeStore, room: StoredRoom, graph: Graph) -> int:
         lvs = [graph.index_of(node.id) for node in heads]
         if seq > room.head_seq:
             # Taken since the room was looked up, of a part that has not been read.
-            now = store.open_room(room.room_id)
-            is_placed = now is not None and now.head_seq >= seq
+            is_placed = _has_grown_to(store, room, seq)
         else:
             is_placed = all(0 <= lv < seq for lv in lvs)
         if digest.digest() != snapshot.digest or not is_placed:
