@@ -34,7 +34,10 @@ TRAPS: dict[str, str] = {
 }
 """Which of the known ways to fail an attack or a lie is about."""
 MORE: dict[str, dict[str, Any]] = {"flood of words": {"kinds": list(WORDS)}}
-LIMITS: dict[str, dict[str, Any]] = {"half greetings": {"hello_wait_ms": 1_000}}
+LIMITS: dict[str, dict[str, Any]] = {
+    "half greetings": {"hello_wait_ms": 1_000},
+    "flood of words": {"messages_per_second": 10},
+}
 
 
 def _named(name: str) -> str:
