@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -131,6 +132,31 @@ def test_a_second_writer_is_refused_naming_the_process_that_has_the_store(tmp_pa
     store.close()
     store.close()
     open_store(tmp_path / "store").close()
+
+
+@pytest.mark.parametrize("goes_away", [False, True])
+def test_who_only_looks_at_the_lock_keeps_no_server_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes_away: bool
+) -> None:
+    open_store(tmp_path / "store").close()
+    looker = os.open(tmp_path / "store" / "lock", os.O_RDONLY)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if goes_away and len(waits) == 3:
+            fcntl.flock(looker, fcntl.LOCK_UN)
+
+    monkeypatch.setattr("roomlog.store.sqlite.directory.time.sleep", sleep)
+    if goes_away:
+        open_store(tmp_path / "store").close()
+        assert len(waits) == 3
+    else:
+        with pytest.raises(StoreLocked):
+            open_store(tmp_path / "store")
+        assert 0 < sum(waits) <= 2
+    os.close(looker)
 
 
 def test_a_lock_without_a_pid_is_still_a_lock(tmp_path: Path) -> None:
