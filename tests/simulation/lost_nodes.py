@@ -25,7 +25,7 @@ def lost_for_good(room: Room, clients: list[ClientMachine]) -> set[bytes]:
         for node in client.document.replica.nodes():
             if not room.knows(node.id):
                 here.setdefault(node.id, node)
-                if node.author == own:
+                if node.author == own and node.body is not None:
                     brought.add(node.id)
     lost: set[bytes] = set()
     # A parent's clock is less than its children's.
