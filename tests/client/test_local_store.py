@@ -22,6 +22,7 @@ from roomlog.client.store_writes import (
     CheckpointKept,
     CursorMoved,
     HistoryComplete,
+    HistoryDropped,
     HistoryPack,
     LineageAdopted,
     LogCut,
@@ -357,6 +358,35 @@ def test_a_store_says_that_older_history_is_not_here(tmp_path: Path) -> None:
     assert ids(document.nodes) == ids(nodes)
     assert places(document) == {seq: nodes[seq - 1].id for seq in range(1, 8)}
     assert read_nodes(tmp_path / "s")[2] == nodes
+
+
+@pytest.mark.xfail(strict=True, reason="what comes after a page of history is filed with it")
+def test_what_comes_behind_a_snapshot_is_no_history_when_history_came_first(tmp_path: Path) -> None:
+    nodes = some_nodes(7)
+    snapshot = SnapshotKept(
+        seq=5,
+        frontier_pack=encode_pack(nodes[4:5]),
+        state=b"state",
+        state_hash=b"h" * 32,
+        digest=b"d" * 32,
+        signature=b"s" * 64,
+        server_key=b"k" * 32,
+        history_seq=5,
+    )
+    store = opened(tmp_path / "s")
+    page = HistoryPack(encode_pack(nodes[1:5]), 2, 5)
+    live = ReceivedPack(encode_pack(nodes[5:6]), 6, 6)
+    written(store, LogCut(b"E" * 16, 0, None), snapshot, page, live, OwnNodes(nodes[6:]))
+    store.close()
+    store = opened(tmp_path / "s")
+    document = store.document
+    assert document.history == [page]
+    assert ids(document.nodes) == ids(nodes[5:])
+    assert document.pending == [nodes[6].id]
+    # History that has to be read anew takes nothing else with it.
+    written(store, HistoryDropped())
+    store.close()
+    assert ids(opened(tmp_path / "s").document.nodes) == ids(nodes[5:])
 
 
 def test_history_beyond_a_cut_is_read_anew(tmp_path: Path) -> None:
