@@ -360,7 +360,6 @@ def test_a_store_says_that_older_history_is_not_here(tmp_path: Path) -> None:
     assert read_nodes(tmp_path / "s")[2] == nodes
 
 
-@pytest.mark.xfail(strict=True, reason="what comes after a page of history is filed with it")
 def test_what_comes_behind_a_snapshot_is_no_history_when_history_came_first(tmp_path: Path) -> None:
     nodes = some_nodes(7)
     snapshot = SnapshotKept(

@@ -34,7 +34,12 @@ from roomlog.core.pack import encode_pack
 HISTORY_POSITIONS: Final = 1 << 62
 """Below all other positions, history lies in the order of its seqs."""
 
-_INSERT_OWN: Final = "INSERT INTO node_pack (own_id, pack) VALUES (?, ?)"
+# Left to itself SQLite goes on from the greatest position, also when that is one of history.
+_NEXT: Final = "(SELECT max(0, ifnull(max(position), 0)) + 1 FROM node_pack)"
+_INSERT_OWN: Final = f"INSERT INTO node_pack (position, own_id, pack) VALUES ({_NEXT}, ?, ?)"  # noqa: S608
+_INSERT_RECEIVED: Final = (
+    f"INSERT INTO node_pack (position, pack, from_seq, to_seq) VALUES ({_NEXT}, ?, ?, ?)"  # noqa: S608
+)
 _SET_META: Final = (
     "INSERT INTO meta (key, value) VALUES (?, ?)"
     " ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -45,7 +50,7 @@ def apply_write(connection: sqlite3.Connection, write: StoreWrite) -> None:
     """Carry out one write inside of the open transaction."""
     if isinstance(write, ReceivedPack):
         connection.execute(
-            "INSERT INTO node_pack (pack, from_seq, to_seq) VALUES (?, ?, ?)",
+            _INSERT_RECEIVED,
             (write.pack, write.from_seq or None, write.to_seq or None),
         )
     elif isinstance(write, OwnNodes):
