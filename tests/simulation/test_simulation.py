@@ -24,9 +24,7 @@ SEEDS = int(os.environ.get("ROOMLOG_SIMULATION_SEEDS", "200"))
 FIRST_SEED = int(os.environ.get("ROOMLOG_SIMULATION_START", "0"))
 CHUNK_SEEDS = 20
 PLANS = sorted((HERE / "plans").glob("*.json"))
-NOT_MENDED: dict[str, str] = {
-    "own-nodes-without-bodies-that-the-server-lost": "the document stops at the first of them",
-}
+NOT_MENDED: dict[str, str] = {}
 """Plans that still break a promise, and why."""
 
 

@@ -266,9 +266,15 @@ class Engine(PartialRoom):
             self.pending.sent(node.id for node in own)
 
     def _pend_own_again(self, nodes: Sequence[Node]) -> None:
-        """Own nodes that were acknowledged once are not in the server's log."""
+        """Own nodes that were acknowledged once are not in the server's log.
+
+        Another device of the same key has the bodies that this one never asked for.
+        """
         identity = self.replica.identity
         assert identity is not None
+        nodes = [node for node in nodes if node.body is not None]
+        if not nodes:
+            return
         for node in nodes:
             if node.signature is None:
                 # It came without, as old history does.
