@@ -388,6 +388,42 @@ def test_what_comes_behind_a_snapshot_is_no_history_when_history_came_first(tmp_
     assert ids(opened(tmp_path / "s").document.nodes) == ids(nodes[5:])
 
 
+@pytest.mark.xfail(strict=True, reason="such a store cannot be opened")
+def test_what_0_1_0_filed_as_history_is_found_where_it_belongs(tmp_path: Path) -> None:
+    nodes = some_nodes(8)
+    snapshot = SnapshotKept(
+        seq=5,
+        frontier_pack=encode_pack(nodes[4:5]),
+        state=b"state",
+        state_hash=b"h" * 32,
+        digest=b"d" * 32,
+        signature=b"s" * 64,
+        server_key=b"k" * 32,
+        history_seq=5,
+    )
+    page = HistoryPack(encode_pack(nodes[1:5]), 2, 5)
+    store = opened(tmp_path / "s")
+    written(store, LogCut(b"E" * 16, 0, None), snapshot, page, OwnNodes([nodes[7]]))
+    store.close()
+    with sqlite3.connect(tmp_path / "s") as connection:
+        for node, seq in ((nodes[5], 6), (nodes[6], None)):
+            connection.execute(
+                "INSERT INTO node_pack (position, pack, from_seq, to_seq) VALUES"
+                " ((SELECT max(position) + 1 FROM node_pack WHERE position < 0), ?, ?, ?)",
+                (encode_pack([node]), seq, seq),
+            )
+        connection.execute(
+            "UPDATE node_pack SET position = (SELECT max(position) + 1 FROM node_pack"
+            " WHERE position < 0) WHERE own_id IS NOT NULL"
+        )
+    for _ in range(2):
+        store = opened(tmp_path / "s")
+        assert store.document.history == [page]
+        assert ids(store.document.nodes) == ids(nodes[5:])
+        assert store.document.pending == [nodes[7].id]
+        store.close()
+
+
 def test_history_beyond_a_cut_is_read_anew(tmp_path: Path) -> None:
     nodes = some_nodes(6)
     store = opened(tmp_path / "s")
