@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pytest
 
 from roomlog.core.errors import IdentityFileError
 from roomlog.server.config import load_config
-from roomlog.server.service import Service, open_store
+from roomlog.server.logging import make_log
+from roomlog.server.service import STORE_REPLACED, Service, open_store
 from roomlog.store.errors import StoreLocked
 from roomlog.store.interface import NewRoom
 from tests.server.conftest import Join, Start
@@ -92,3 +95,19 @@ def test_a_store_keeps_the_key_it_was_made_with(tmp_path: Path) -> None:
         store.close()
     assert keys[0] == keys[1]
     assert open_store(load_config({}, {}))[1].public_key != keys[0]
+
+
+async def test_a_server_says_loudly_that_it_found_a_key_without_its_database(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store"
+    lines = io.StringIO()
+    config = load_config({"bind": "127.0.0.1:0", "store": str(path)}, {})
+    for is_database_lost in (False, False, True):
+        if is_database_lost:
+            (path / "roomlog.sqlite3").unlink()
+        assert STORE_REPLACED not in lines.getvalue()
+        async with Service(config, log=make_log("json", "info", lines)) as service:
+            assert service.is_store_replaced == is_database_lost
+    warnings = [json.loads(line) for line in lines.getvalue().splitlines() if "warning" in line]
+    assert [each["event"] for each in warnings] == [STORE_REPLACED]

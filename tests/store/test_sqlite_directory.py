@@ -116,6 +116,18 @@ def test_a_creation_whose_connection_fails_says_so(tmp_path: Path) -> None:
         SqliteStore.open(tmp_path / "store", store_id=bytes(16), now_ms=1, connect=connect)
 
 
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_no_database_is_made_beside_the_remains_of_a_lost_one(tmp_path: Path, suffix: str) -> None:
+    """SQLite would take them for those of the new one."""
+    path = tmp_path / "store"
+    open_store(path).close()
+    (path / "roomlog.sqlite3").unlink()
+    (path / f"roomlog.sqlite3{suffix}").write_bytes(b"what it had")
+    with pytest.raises(StoreCorrupt, match=f"{suffix} is there"):
+        open_store(path)
+    assert not (path / "roomlog.sqlite3").exists()
+
+
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     open_store(tmp_path / "store").close()
     assert (tmp_path / "store").stat().st_mode & 0o777 == 0o700

@@ -40,10 +40,12 @@ def serve(**flags: Any) -> None:
         config = load_config(flags, os.environ, config_path)
     except ConfigError as error:
         raise UsageFailure(f"{error} (see: roomlog serve --help)") from None
-    from roomlog.server.service import run
+    from roomlog.server.service import STORE_REPLACED, run
 
     def on_start(service: Service) -> None:
         sys.stderr.write(greeting(service.url, config.store))
+        if service.is_store_replaced:
+            sys.stderr.write(f"WARNING: {STORE_REPLACED}\n")
         sys.stderr.flush()
 
     raise typer.Exit(run(config, on_start))

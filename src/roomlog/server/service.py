@@ -28,12 +28,17 @@ from roomlog.server.plain_sockets import PlainSockets
 from roomlog.store.interface import NodeStore
 from roomlog.store.memory import MemoryStore
 from roomlog.store.sqlite import SqliteStore
+from roomlog.store.sqlite.directory import StoreDirectory
 
 STORE_ID_BYTES: Final = 16
 SWITCH_SECONDS: Final = 0.0005
 """How long a thread that reads the store may keep the loop waiting for the interpreter; each takes
 its turn at every wait for a socket, so Python's own 5 ms would add up."""
 COLLECTOR_THRESHOLDS: Final = (10_000, 20, 250)
+STORE_REPLACED: Final = (
+    "the key of a store was there without its database: a new, empty one was made; if rooms are "
+    "missing, stop and put roomlog.sqlite3 back"
+)
 STORE_SHARE_OF_DRAIN: Final = 0.2
 """What of the drain's deadline is kept for the store."""
 
@@ -55,6 +60,12 @@ def open_store(config: ServerConfig) -> tuple[NodeStore, Identity]:
     except BaseException:
         store.close()
         raise
+
+
+def _lacks_database(store: str) -> bool:
+    """Whether a store has a key and no database: one of the two came without the other."""
+    directory = StoreDirectory(Path(store))
+    return bool(store) and directory.key.exists() and not directory.database.exists()
 
 
 def _key_of_rooms(path: Path) -> Identity:
@@ -87,6 +98,8 @@ class Service:
         self.metrics = Metrics()
         self.port = 0
         """The bound port."""
+        self.is_store_replaced = False
+        """Whether a key was there without its database, so that a new one was made."""
         self.hub: Hub
         self._given_store = store
         self._given_identity = identity
@@ -105,8 +118,11 @@ class Service:
     async def start(self) -> None:
         """Open the store and listen. Raises `StoreError`, `IdentityFileError`, OSError."""
         if self._given_store is None:
+            self.is_store_replaced = _lacks_database(self.config.store)
             self._store, identity = open_store(self.config)
             identity = self._given_identity or identity
+            if self.is_store_replaced:
+                self.log.warning(STORE_REPLACED, store=self.config.store)
         else:
             self._store = self._given_store
             identity = self._given_identity or Identity.generate()

@@ -355,6 +355,17 @@ def test_no_store_is_no_finding(tmp_path: Path) -> None:
         examine(tmp_path / "none")
 
 
+def test_a_key_without_its_database_is_one_and_nothing_is_made_of_it(
+    store: Path, rooms: dict[str, Tangle], tmp_path: Path
+) -> None:
+    (store / DATABASE).unlink()
+    found = examine(store)
+    assert codes(found) == {"database_missing": ""}
+    assert not found.is_healthy
+    assert not repaired(store, tmp_path / "backup").done
+    assert not (store / DATABASE).exists()
+
+
 def test_a_repair_needs_the_store_for_itself(
     store: Path, rooms: dict[str, Tangle], tmp_path: Path
 ) -> None:

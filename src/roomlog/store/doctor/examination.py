@@ -102,14 +102,18 @@ def examine(
     """
     directory = StoreDirectory(Path(path))
     has_log = directory.write_ahead_log.exists() and directory.write_ahead_log.stat().st_size > 0
-    if not directory.database.exists() and not has_log:
+    has_database = directory.database.exists()
+    if not has_database and not has_log and not directory.key.exists():
         raise StoreNotFound(f"there is no store at {path}")
-    if directory.database.exists():
+    if has_database:
         # What may not be read is no damage.
         directory.database.open("rb").close()
     holder = None if has_lock else holder_of(directory.lock_file)
+    if not has_database and not has_log:
+        gone = [*file_findings(directory, has_rooms=False), _database_gone(directory)]
+        return Examination(str(path), tuple(gone), (), holder, is_lost=True)
     content = _Content()
-    if directory.database.exists():
+    if has_database:
         with untouched(directory.database, is_in_use=holder is not None) as (place, connect):
             _look_inside(content, place.parent, connect, build, on_nodes, read_key(directory))
     else:
@@ -141,6 +145,16 @@ def examine(
         findings = [_nothing_left(each) for each in findings]
     around = file_findings(directory, has_rooms=content.has_rooms)
     return Examination(str(path), (*around, *findings), tuple(pictures), holder, is_newer, is_lost)
+
+
+def _database_gone(directory: StoreDirectory) -> Finding:
+    return damage(
+        "database_missing",
+        f"{directory.key.name} is there, and {directory.database.name} is not.",
+        remedy="Put the database back from a backup: a server that is started makes a new, empty "
+        "one. If the key was put here for a store that is yet to be made, start the server.",
+        is_repairable=False,
+    )
 
 
 def verified_rooms(

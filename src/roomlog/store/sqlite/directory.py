@@ -120,7 +120,7 @@ class StoreLock:
 
 
 def _take_lock(descriptor: int) -> bool:
-    """Whether the lock is ours now. Who only looks whether it is free has it shared for a moment."""
+    """Whether the lock is ours now. Who only looks if it is free has it shared for a moment."""
     for _ in range(LOOKERS_WAITED_FOR):
         if _is_lock_taken(descriptor, fcntl.LOCK_EX):
             return True

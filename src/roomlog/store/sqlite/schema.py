@@ -154,10 +154,9 @@ def create_database(
     A crash at any moment leaves either no database or a whole one. Raises `StoreCorrupt` when
     remains of a lost database lie beside it, `StoreUnavailable` when the disk refuses.
     """
-    if directory.write_ahead_log.exists():
-        raise StoreCorrupt(
-            None, f"{directory.write_ahead_log} is there and {directory.database} is not"
-        )
+    for remains in (directory.write_ahead_log, directory.rollback_journal):
+        if remains.exists():
+            raise StoreCorrupt(None, f"{remains} is there and {directory.database} is not")
     unfinished = directory.unfinished_database
     try:
         # What a creation that died left behind: never named, so never used.
