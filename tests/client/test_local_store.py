@@ -388,7 +388,6 @@ def test_what_comes_behind_a_snapshot_is_no_history_when_history_came_first(tmp_
     assert ids(opened(tmp_path / "s").document.nodes) == ids(nodes[5:])
 
 
-@pytest.mark.xfail(strict=True, reason="such a store cannot be opened")
 def test_what_0_1_0_filed_as_history_is_found_where_it_belongs(tmp_path: Path) -> None:
     nodes = some_nodes(8)
     snapshot = SnapshotKept(

@@ -46,6 +46,18 @@ _SET_META: Final = (
 )
 
 
+_REFILE: Final = (
+    "UPDATE node_pack SET position = position + ? + (SELECT max(0, max(position)) FROM node_pack)"
+    " WHERE position < 0 AND EXISTS (SELECT 1 FROM snapshot) AND (own_id IS NOT NULL"
+    " OR from_seq IS NULL OR from_seq > (SELECT history_seq FROM snapshot))"
+)
+
+
+def refile_rows(connection: sqlite3.Connection) -> None:
+    """Put behind a snapshot what release 0.1.0 filed with the history before it."""
+    connection.execute(_REFILE, (HISTORY_POSITIONS,))
+
+
 def apply_write(connection: sqlite3.Connection, write: StoreWrite) -> None:
     """Carry out one write inside of the open transaction."""
     if isinstance(write, ReceivedPack):

@@ -26,7 +26,7 @@ else:
 from roomlog import __version__
 from roomlog.client.errors import LocalStoreError, LocalStoreLockedError, LocalStoreRoomError
 from roomlog.client.local_log import rewrite_log, settle_log
-from roomlog.client.local_rows import apply_write
+from roomlog.client.local_rows import apply_write, refile_rows
 from roomlog.client.local_schema import (
     SCHEMA_VERSION,
     check_versions,
@@ -202,6 +202,7 @@ class LocalStore:
         if not is_named(connection):
             name_room(connection, room_id, draft_lineage)
             _fsync_directory(self.path.parent)
+        refile_rows(connection)
         document = read_document(connection, str(self.path), SCHEMA_VERSION)
         if document.room_id != room_id:
             raise LocalStoreRoomError(
