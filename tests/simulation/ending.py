@@ -171,7 +171,8 @@ def _disagreements(world: World, server: ServerMachine) -> list[str]:
             try:
                 found += world.invariants.disagreements(server, clients)
             except StoreError as error:
-                # What had failed last before the faults ended is not settled yet.
+                # Nobody has read or written since the last failure: whoever does settles it.
+                server.hub.committer.try_again()
                 found.append(f"{server.name} cannot be read: {error}")
     return found
 
@@ -181,11 +182,6 @@ async def leave(world: World) -> None:
     for client in world.clients.values():
         document = client.document
         assert document is not None
-        client.tools["last"] = (
-            document.frontier,
-            document.state_hash(),
-            list(document.rejections()),
-        )
         try:
             await client.close()
         except TimeoutError as error:
@@ -193,6 +189,11 @@ async def leave(world: World) -> None:
         except UnsentChangesError as error:
             if not any(server.was_put_back for server in world.servers.values()):
                 raise Violation("left_with_unsent", client.name) from error
+        client.tools["last"] = (
+            document.frontier,
+            document.state_hash(),
+            list(document.rejections()),
+        )
     for server in world.servers.values():
         try:
             await server.stop()
