@@ -261,9 +261,8 @@ CONVERGENCE = (
         name="a node that was refused once stays refused to its descendants",
         traps=(52,),
         file="server/admission.py",
-        old="            refusals.forget(node_id)\n            taken[node_id] = ("
-        "next_seq + len(verdict.accepted), node.clock)\n",
-        new="            pass\n",
+        old="            refusals.forget(node_id)\n",
+        new="",
         tests=(
             "server/test_admission.py::test_t52_a_root_that_is_taken_after_all_frees_its_descendants",
         ),

@@ -11,6 +11,7 @@ import builtins
 import hashlib
 import json
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Final, final
 
@@ -38,6 +39,7 @@ class ReachedFunctions:
 
     def __init__(self, tests: dict[str, list[str]]) -> None:
         self._tests = tests
+        self._reach = Counter(test for of_function in tests.values() for test in of_function)
 
     @classmethod
     def learned_by(cls, runner: Runner, path: Path) -> ReachedFunctions:
@@ -64,12 +66,17 @@ class ReachedFunctions:
     def tests_of(self, file: str, text: str, line: int) -> list[str] | None:
         """The tests that enter the function of `text` that `line` is in; None outside of one.
 
-        Ascending, so that those of one file are together.
+        Those that enter the fewest functions come first: they are about it, and soon done.
         """
         for function in _outermost_functions(ast.parse(text)):
             if function.lineno <= line <= (function.end_lineno or function.lineno):
-                return self._tests.get(f"{file}:{function.lineno}", [])
+                tests = self._tests.get(f"{file}:{function.lineno}", [])
+                return sorted(tests, key=lambda test: (self._reach[test], test))
         return None
+
+    def all_tests(self) -> list[str]:
+        """Every test that enters any function, in the same order."""
+        return sorted(self._reach, key=lambda test: (self._reach[test], test))
 
 
 def _outermost_functions(tree: ast.AST) -> list[Function]:

@@ -20,7 +20,6 @@ from pathlib import Path
 
 from tests.mutation.operators import Mutation, is_a_change, mutations_of
 from tests.mutation.reached_functions import PACKAGES, ReachedFunctions
-from tests.mutation.reached_functions import TESTS as TESTS_OF_PURE_PACKAGES
 from tests.mutation.run import in_parallel
 from tests.mutation.runner import Outcome, Runner
 from tests.mutation.trees import ROOT, Base
@@ -129,7 +128,7 @@ def judge(
     tests = reached.tests_of(sampled.file, text, sampled.line)
     if tests is None:
         # What belongs to a module itself is seen by whoever imports it.
-        return runner.run(TESTS_OF_PURE_PACKAGES, change, timeout_s=ALL_TIMEOUT_S)
+        tests = reached.all_tests()
     others = [test for test in tests if test.partition("::")[0] not in beside]
     if not others:
         return outcome if beside else NOBODY_RUNS_IT
