@@ -16,6 +16,7 @@ from typing import Final, final
 from roomlog.client.backoff import Backoff
 from roomlog.client.company import Company
 from roomlog.client.engine import Engine
+from roomlog.client.history_build import SnapshotLie
 from roomlog.client.history_stream import HistoryStream
 from roomlog.client.local_rows import apply_write
 from roomlog.client.local_schema import SCHEMA_VERSION, migrate
@@ -24,17 +25,21 @@ from roomlog.client.session_ended import SessionEnded, ended_by_fault
 from roomlog.client.session_events import SessionEvents
 from roomlog.client.standing import Standing
 from roomlog.client.stored_document import read_document
-from roomlog.core.errors import NotSubscribedError
+from roomlog.core.errors import RoomlogError
+from roomlog.core.reject import Reject
 from roomlog.protocol.client_events import ClientEvent, ServerFault
 from roomlog.protocol.client_session import ClientSession
 from roomlog.protocol.codec import Codec
 from tests.fuzz.choices import Choices
+from tests.fuzz.lying_server import Server
+from tests.fuzz.server_log import MOST_STEPS
 from tests.fuzz.target import Target
-from tests.fuzz.targets.client_sessions import MOST_STEPS, Server
 from tests.protocol.client_wire import ADA, ORIGIN, Wire
 
 DRAFT: Final = b"D" * 32
 SESSIONS: Final = 3
+STEPS_OF_OTHERS: Final = 12
+"""How often others of the loop have a turn: enough to put a short history together."""
 _WISHES: Final = 8
 
 
@@ -178,8 +183,8 @@ class Document:
                 session.ping(choices.byte() + 1)
             else:
                 self.now_ms += choices.one_of((1, 500, 40_000))
-        except (ValueError, NotSubscribedError):
-            # Not now: no session is open; or not that key.
+        except (ValueError, RoomlogError):
+            # Not now, or not that key.
             pass
         self.pump()
 
@@ -224,8 +229,12 @@ async def check_input(data: bytes) -> None:
     for _ in range(SESSIONS):
         if choices.are_left:
             document.run_session()
-            await asyncio.sleep(0)
+            for _ in range(STEPS_OF_OTHERS):
+                await asyncio.sleep(0)
             document.pump()
+            # What is wrong with history is told, and only the server can be at fault.
+            problem = document.history.problem
+            assert problem is None or isinstance(problem, Reject | SnapshotLie), problem
     document.history.close()
     document.company.close()
     document.check_stored()
