@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-import pytest
-
 from roomlog.client.engine import Engine
 from roomlog.client.local_store import LocalStore
 from roomlog.core.node import Node, NodeHasher
@@ -20,7 +18,6 @@ ADA = Identity.from_seed(b"a" * 32)
 LINEAGE, EPOCH = b"L" * 32, b"E" * 16
 
 
-@pytest.mark.xfail(strict=True, reason="the body is held, but not stored")
 def test_a_body_that_comes_with_the_log_is_stored_like_the_node(tmp_path: Path) -> None:
     author = Replica("demo", ADA, LINEAGE)
     author.map("m")["k"] = 1

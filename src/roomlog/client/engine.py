@@ -310,11 +310,13 @@ class Engine(PartialRoom):
                 raise ServerFault(Fault.PROTOCOL, reject) from None
         result = self.replica.add_nodes(received.nodes, now_ms, verify=verify)
         is_faulty = bool(result.rejected or result.waiting)
-        if result.accepted or result.held:
+        if result.accepted or result.held or result.filled:
             self._canonical = None
             # What is stored is believed when it is read again.
             if is_faulty:
-                self._writes += map(ReceivedPack, self._packs_of(result.accepted))
+                filled = [node_id for node_id in result.filled if node_id in self.replica]
+                taken = [*result.accepted, *filled]
+                self._writes += map(ReceivedPack, self._packs_of(taken))
             else:
                 pack = ReceivedPack(received.pack, received.from_seq, received.to_seq)
                 self._writes.append(pack)
