@@ -103,11 +103,17 @@ def assert_stored(path: Path, engine: Engine, log: list[Node]) -> None:
     store = LocalStore(path, "demo", LINEAGE)
     restored = Engine.restored(None, store.document)
     store.close()
+    here: set[bytes] = set()
+    for node in store.document.nodes:
+        # Or a long log would wait for what it stands on, more than may wait.
+        assert here.issuperset(node.parents)
+        here.add(node.id)
     assert restored.replica.frontier == [log[-1].id]
     assert restored.replica.state() == engine.replica.state()
     assert restored.replica.state_hash().complete
 
 
+@pytest.mark.xfail(strict=True, reason="nodes are read in the order in which they were written")
 @pytest.mark.parametrize("has_list", [False, True])
 def test_t22_everything_below_a_snapshot_is_kept_when_the_log_there_came_another_way(
     tmp_path: Path, has_list: bool
