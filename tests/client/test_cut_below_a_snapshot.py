@@ -113,7 +113,6 @@ def assert_stored(path: Path, engine: Engine, log: list[Node]) -> None:
     assert restored.replica.state_hash().complete
 
 
-@pytest.mark.xfail(strict=True, reason="nodes are read in the order in which they were written")
 @pytest.mark.parametrize("has_list", [False, True])
 def test_t22_everything_below_a_snapshot_is_kept_when_the_log_there_came_another_way(
     tmp_path: Path, has_list: bool

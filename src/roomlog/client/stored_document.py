@@ -10,6 +10,7 @@ import msgspec
 
 from roomlog.client.errors import LocalStoreError
 from roomlog.client.log_places import LogPlaces
+from roomlog.client.parents_first import parents_first
 from roomlog.client.rejections import Rejection
 from roomlog.client.store_writes import HistoryPack, SnapshotKept
 from roomlog.core.node import Node, NodeHasher
@@ -91,7 +92,7 @@ class StoredDocument:
         """Whether the room was never met and the lineage is this store's own."""
         self.cursor = cursor
         self.nodes = nodes
-        """In order of arrival, parents first."""
+        """Parents first, in order of arrival otherwise."""
         self.pending = pending
         """Ids of own nodes without an acknowledgment, parents first."""
         self.lost_once: set[bytes] = set()
@@ -218,6 +219,10 @@ def _read_packs(
             if own_id not in index:
                 raise LocalStoreError(f"{path}: row {position} is not the node it says")
             document.pending.append(own_id)
+    # History that came after what stands on it, of a log that had lost it.
+    document.nodes = parents_first(nodes, index)
+    if document.nodes is not nodes:
+        index = {node.id: at for at, node in enumerate(document.nodes)}
     # One that became pending again has a row after those that were built on it.
     document.pending.sort(key=index.__getitem__)
     document.lost_once = repeated.intersection(document.pending)
