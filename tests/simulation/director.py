@@ -39,6 +39,8 @@ class Result:
     journal_hash: str
     steps: int
     virtual_s: float
+    settled_s: float
+    """How long after the last fault everybody agreed; 0 when it did not come to that."""
     seen: Counter[str]
     journal: list[str]
 
@@ -64,12 +66,12 @@ def _run_in(plan: Plan, directory: Path) -> Result:
     # A collection would come at moments that depend on what ran before in this process.
     was_collecting = gc.isenabled()
     gc.disable()
-    violation, text = "", ""
+    violation, text, settled_s = "", "", 0.0
     began = world.loop.time()
     try:
         asyncio.set_event_loop(world.loop)
         try:
-            world.loop.run_until_complete(_Director(world, plan).direct())
+            settled_s = world.loop.run_until_complete(_Director(world, plan).direct())
         except Violation as broken:
             violation, text = broken.name, broken.text
         except TooManySteps as error:
@@ -86,6 +88,7 @@ def _run_in(plan: Plan, directory: Path) -> Result:
             world.journal_hash(),
             world.loop.steps,
             world.loop.time() - began,
+            settled_s,
             world.seen,
             world.journal,
         )
@@ -113,7 +116,8 @@ class _Director:
         self._begun: list[asyncio.Task[Any]] = []
         self._restarts: list[asyncio.Task[Any]] = []
 
-    async def direct(self) -> None:
+    async def direct(self) -> float:
+        """Everything; how long it took until everybody agreed. Raises `Violation`."""
         world, plan = self._world, self._plan
         for server in plan.servers:
             _build_server(world, server).start()
@@ -132,11 +136,12 @@ class _Director:
         end_faults(world)
         # Machines that are about to stop, or to start again, are not in the way of the end.
         await asyncio.gather(*self._restarts)
-        await settle(world, plan.settle_s)
+        settled_s = await settle(world, plan.settle_s)
         self._raise_failures()
         await leave(world)
         self._raise_failures()
         last_look(world)
+        return settled_s
 
     def _take(self, step: Step) -> None:
         self._world.saw(f"step {step.do}")

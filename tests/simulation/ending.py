@@ -54,10 +54,13 @@ def _start_all(world: World) -> None:
         begin_machine(client)
 
 
-async def settle(world: World, settle_s: float) -> None:
-    """Wait until everybody agrees. Raises `Violation` when that takes longer than `settle_s`."""
+async def settle(world: World, settle_s: float) -> float:
+    """Wait until everybody agrees; how many seconds it took.
+
+    Raises `Violation` when that takes longer than `settle_s`, not counting what all slept through.
+    """
     began = world.loop.time()
-    deadline = began + settle_s
+    deadline, slept_s = began + settle_s, 0.0
     wait_s = 0.25
     while True:
         world.invariants.faults()
@@ -66,12 +69,14 @@ async def settle(world: World, settle_s: float) -> None:
         reasons = _reasons(world)
         if not reasons:
             break
-        if world.loop.time() > deadline:
+        if world.loop.time() > deadline + slept_s:
             raise Violation("nobody_agrees", "; ".join(reasons))
-        deadline += _sleep_until_written(world)
+        slept_s += _sleep_until_written(world)
         await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 1.3, 5.0)
-    world.write("world", f"everybody agrees after {world.loop.time() - began:.3f} s")
+    took_s = world.loop.time() - began - slept_s
+    world.write("world", f"everybody agrees after {took_s:.3f} s")
+    world.invariants.look()
     for client in world.clients.values():
         assert client.document is not None
         if not any(server.was_put_back for server in world.servers.values()):
@@ -79,6 +84,7 @@ async def settle(world: World, settle_s: float) -> None:
                 await client.document.synced(SYNCED_WITHIN_S)
             except TimeoutError:
                 raise Violation("synced_never_ends", client.name) from None
+    return took_s
 
 
 async def _start_stopped(world: World) -> None:

@@ -127,7 +127,8 @@ def _line(totals: Totals, seconds: float) -> str:
     return (
         f"{totals.seeds} seeds, {totals.steps} steps, {totals.virtual_s / 3600:.1f} virtual hours,"
         f" {seconds:.0f} s ({totals.seeds / max(seconds, 1e-9):.1f} seeds/s,"
-        f" {totals.steps / max(seconds, 1e-9):.0f} steps/s), {len(totals.failures)} violations"
+        f" {totals.steps / max(seconds, 1e-9):.0f} steps/s), everybody agreed at most"
+        f" {totals.longest_settling_s:.0f} s after the faults, {len(totals.failures)} violations"
     )
 
 

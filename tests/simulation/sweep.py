@@ -27,6 +27,7 @@ class Totals:
     seeds: int = 0
     steps: int = 0
     virtual_s: float = 0.0
+    longest_settling_s: float = 0.0
     seen: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
     hashes: dict[int, str] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Totals:
         self.seeds += 1
         self.steps += result.steps
         self.virtual_s += result.virtual_s
+        self.longest_settling_s = max(self.longest_settling_s, result.settled_s)
         self.seen.update(result.seen)
         self.hashes[seed] = result.journal_hash
         if result.violation:
@@ -46,6 +48,7 @@ class Totals:
         self.seeds += other.seeds
         self.steps += other.steps
         self.virtual_s += other.virtual_s
+        self.longest_settling_s = max(self.longest_settling_s, other.longest_settling_s)
         self.seen.update(other.seen)
         self.failures += other.failures
         self.hashes.update(other.hashes)
