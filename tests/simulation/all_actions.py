@@ -3,6 +3,7 @@
 from tests.simulation import (
     clock_faults,
     disk_faults,
+    idleness,
     machine_faults,
     network_faults,
     questions,
@@ -15,6 +16,7 @@ __all__ = [
     "clock_faults",
     "disk_faults",
     "hostile_clients",
+    "idleness",
     "machine_faults",
     "network_faults",
     "questions",

@@ -114,6 +114,40 @@ def coming_and_going() -> Plan:
     )
 
 
+@scenario("t24 snapshots, evictions and restarts")
+def snapshots_evictions_and_restarts() -> Plan:
+    """What is read again from the store is what was in memory, whatever it was read from."""
+    clients = [*two(), ClientSpec(name="eve", has_store=False), ClientSpec(name="tom")]
+    parts = []
+    for number in range(4):
+        begin_ms = 200 + 3_000 * number
+        parts += [
+            write("ada", "bob", from_ms=begin_ms, to_ms=begin_ms + 1_000, count=12, every=5),
+            *(at(begin_ms + 1_500, "close", who) for who in ("ada", "bob", "eve")),
+            *(at(begin_ms + 2_600, "start", who) for who in ("ada", "bob", "eve")),
+        ]
+    return plan(
+        start("ada", "bob", "eve"),
+        *parts,
+        at(5_000, "restart", SERVER, pause_ms=100),
+        at(11_000, "restart", SERVER, pause_ms=100),
+        at(12_500, "start", "tom"),
+        clients=clients,
+        config={"idle_eviction_ms": 100},
+    )
+
+
+@scenario("t33 nobody writes and nothing is written")
+def nobody_writes_and_nothing_is_written() -> Plan:
+    return plan(
+        start("ada", "bob"),
+        write("ada", "bob", count=20),
+        at(4_000, "stay idle", for_s=600.0),
+        at(670_000, "flush", "ada"),
+        config={"tick_ms": 1_000},
+    )
+
+
 @scenario("t44 a drain with people far away")
 def a_drain_with_people_far_away() -> Plan:
     """It lasts until they have answered; who comes meanwhile is turned away."""
