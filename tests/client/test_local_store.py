@@ -15,7 +15,7 @@ from roomlog.client.errors import (
     LocalStoreTooNewError,
 )
 from roomlog.client.local_schema import APPLICATION_ID, MIGRATIONS
-from roomlog.client.local_store import LocalStore, read_nodes
+from roomlog.client.local_store import LocalStore, read_nodes, read_stored
 from roomlog.client.rejections import Rejection
 from roomlog.client.store_writes import (
     Admitted,
@@ -415,6 +415,10 @@ def test_what_0_1_0_filed_as_history_is_found_where_it_belongs(tmp_path: Path) -
             "UPDATE node_pack SET position = (SELECT max(position) + 1 FROM node_pack"
             " WHERE position < 0) WHERE own_id IS NOT NULL"
         )
+    beside = read_stored(tmp_path / "s")
+    assert beside.history == [page]
+    assert ids(beside.nodes) == ids(nodes[5:])
+    assert beside.pending == [nodes[7].id]
     for _ in range(2):
         store = opened(tmp_path / "s")
         assert store.document.history == [page]

@@ -187,14 +187,14 @@ def _read_packs(
     nodes, places = document.nodes, document.places
     index: dict[bytes, int] = {}
     repeated: set[bytes] = set()
+    # Release 0.1.0 filed other rows with history, too, until this one puts them in their place.
+    history_seq = 0 if document.snapshot is None else document.snapshot.history_seq
     query = f"SELECT position, own_id, seq, pack, {place_columns} FROM node_pack ORDER BY position"  # noqa: S608
     for position, own_id, seq, pack, from_seq, to_seq in _rows(connection, query, _PackRow):
         place = None
         if from_seq is not None or to_seq is not None:
             place = _place(from_seq, to_seq, path, position)
-        if position < 0 and document.snapshot is not None:
-            if place is None:
-                raise LocalStoreError(f"{path}: row {position} is history without a place")
+        if position < 0 and own_id is None and place is not None and place[0] <= history_seq:
             document.history.append(HistoryPack(pack, *place))
             continue
         decoded = _decoded(pack, hasher, path, f"row {position}")
