@@ -58,6 +58,30 @@ def _restart(machine: str) -> FaultMaker:
     return make
 
 
+def _away(machine: str) -> FaultMaker:
+    def make(chance: random.Random, at_ms: int, clients: list[str]) -> Iterator[Step]:
+        who = SERVER if machine == "server" else chance.choice(clients)
+        yield _step(at_ms, "close", who)
+        yield _step(_later(chance, at_ms), "start", who)
+
+    return make
+
+
+def _lost_sync(machine: str) -> FaultMaker:
+    """A sync fails, and later the system forgets what it had called clean."""
+
+    def make(chance: random.Random, at_ms: int, clients: list[str]) -> Iterator[Step]:
+        who = SERVER if machine == "server" else chance.choice(clients)
+        number = chance.choice((1, 1, 2, 5))
+        yield _step(at_ms, "fail call", who, number=number, call="sync", fault="error")
+        killed_ms = _later(chance, at_ms)
+        yield _step(killed_ms, "kill", who, power_loss=False)
+        yield _step(killed_ms, "drop caches", who)
+        yield _step(_later(chance, killed_ms), "start", who)
+
+    return make
+
+
 def _failing_calls(machine: str) -> FaultMaker:
     def make(chance: random.Random, at_ms: int, clients: list[str]) -> Iterator[Step]:
         who = SERVER if machine == "server" else chance.choice(clients)
@@ -148,6 +172,8 @@ FAULTS: dict[str, FaultMaker] = {
     "server power within": _end_of("server", power_loss=True, within=True),
     "server power at call": _power_at_call("server"),
     "server restart": _restart("server"),
+    "server away": _away("server"),
+    "server lost sync": _lost_sync("server"),
     "server failing calls": _failing_calls("server"),
     "server full disk": _full_disk("server"),
     "server older copy": _older_copy,
@@ -158,6 +184,8 @@ FAULTS: dict[str, FaultMaker] = {
     "client power within": _end_of("client", power_loss=True, within=True),
     "client power at call": _power_at_call("client"),
     "client restart": _restart("client"),
+    "client away": _away("client"),
+    "client lost sync": _lost_sync("client"),
     "client failing calls": _failing_calls("client"),
     "client full disk": _full_disk("client"),
     "client clock": _clock("client"),
