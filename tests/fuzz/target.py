@@ -28,6 +28,7 @@ NAMES: Final = (
     "sockets",
     "texts",
     "stores",
+    "doctors",
 )
 """Every target; each is the module of this name below `targets`."""
 
