@@ -31,6 +31,7 @@ NOT_NOW = frozenset(
         RejectClass.RATE_NODES,
         RejectClass.RATE_BYTES,
         RejectClass.NOT_NEGOTIATED,
+        RejectClass.CLOCK_AHEAD,
         RejectClass.INTERNAL,
     )
 )

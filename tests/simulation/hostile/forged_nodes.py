@@ -227,9 +227,8 @@ ELSEWHERE = (
     RejectClass.INVALID_FIELD,
     RejectClass.ANCESTOR_REFUSED,
     RejectClass.PARENT_MISSING,
-    RejectClass.CLOCK_AHEAD,
 )
-"""Where packs are short, clocks jump, or the first node was not taken, these come first."""
+"""Where packs are short, or the first node was not taken, these come first."""
 TAKEN_IN_A_WINDOW = {"honest nodes of another"}
 """A server that lost its log takes these, from whoever has them."""
 MAYBE_LATER = {"parents that do not exist"}
