@@ -26,6 +26,7 @@ from roomlog.client.store_writes import (
 from roomlog.core.node import CHANGE, Node, NodeHasher, check_node, check_signature
 from roomlog.core.pack import decode_pack, encode_pack
 from roomlog.core.reject import Reject
+from roomlog.core.signing import PUBLIC_KEY_BYTES
 from roomlog.core.snapshot.facts import check_snapshot
 from roomlog.protocol.messages import SignedCheckpoint
 from roomlog.store.doctor.page_images import PageImages
@@ -143,7 +144,9 @@ class LocalSalvage:
             elif not cell.is_table and len(shape) == 2 and shape[0] == "t":
                 name, value = cell.values()
                 if isinstance(name, str) and name.startswith(ORIGINS) and isinstance(value, bytes):
-                    self.server_keys.setdefault(name, value)
+                    # A key of another length would make an impostor of the true server.
+                    if len(value) == PUBLIC_KEY_BYTES:
+                        self.server_keys.setdefault(name, value)
                 elif isinstance(name, str) and isinstance(value, META_KINDS.get(name, ())):
                     self.meta.setdefault(name, value)
         except Unreadable:
@@ -247,7 +250,7 @@ def _decoded(encoded: object, kind: type[Value]) -> Value | None:
         return None
     try:
         return msgspec.msgpack.decode(encoded, type=kind)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
