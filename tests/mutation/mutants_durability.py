@@ -208,8 +208,8 @@ DURABILITY = (
         name="a lost database is made anew beside its write-ahead log",
         traps=(21,),
         file="store/sqlite/schema.py",
-        old="    if directory.write_ahead_log.exists():\n",
-        new="    if False:\n",
+        old="        if remains.exists():\n",
+        new="        if False:\n",
         tests=(
             "store/test_sqlite_damage.py::test_t21_a_lost_database_beside_its_write_ahead_log_is_not_made_anew",
         ),
