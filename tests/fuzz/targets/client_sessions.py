@@ -7,8 +7,9 @@ from random import Random
 from typing import Any
 
 from roomlog.protocol import messages
-from roomlog.protocol.codec import Codec
+from roomlog.protocol.codec import Codec, encode
 from tests.fuzz.choices import Choices, piece
+from tests.fuzz.frame_edits import edited_frame
 from tests.fuzz.lying_server import Server, templates
 from tests.fuzz.server_log import HELD, MOST_STEPS, heads_of, log_nodes, own_nodes, wide_nodes
 from tests.fuzz.target import Target
@@ -47,6 +48,13 @@ def check(data: bytes) -> None:
     )
     server = Server(wire, choices)
     if choices.is_one_in(8):
+        challenge = messages.Challenge(
+            nonce=b"s" * 32,
+            server_pubkey=SERVER.public_key,
+            protos=[1],
+            server=messages.Software(name="test", version="2"),
+        )
+        server.receive(edited_frame(encode(codec, challenge), choices, codec))
         while choices.are_left:
             server.receive(choices.piece())
         return

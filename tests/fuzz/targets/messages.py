@@ -40,6 +40,7 @@ from tests.protocol.session_driver import SERVER, Facts
 
 CLIENT_MSGPACK, CLIENT_JSON, SERVER_MSGPACK, SERVER_JSON, CUT = range(5)
 LIMITS: Final = SessionLimits()
+SMALL: Final = SessionLimits(presence_bytes=48, signal_bytes=48, presence_ttl_max_ms=50)
 READERS: Final = {
     CLIENT_MSGPACK: (Codec.MSGPACK, client_frames),
     CLIENT_JSON: (Codec.JSON, client_frames),
@@ -75,7 +76,8 @@ def check(data: bytes) -> None:
     if isinstance(message, messages.Hello):
         check_hello(message)
     elif isinstance(message, messages.Presence | messages.Signal):
-        check_social(message)
+        check_social(message, LIMITS)
+        check_social(message, SMALL)
     elif isinstance(message, messages.Subscribe):
         check_patterns(message)
 
@@ -141,10 +143,10 @@ def check_hello(hello: messages.Hello) -> None:
     is_log_lost(shown_checkpoint, Facts(3))
 
 
-def check_social(message: messages.Presence | messages.Signal) -> None:
+def check_social(message: messages.Presence | messages.Signal, limits: SessionLimits) -> None:
     """What is let through reads the same to everybody, whatever codec they speak."""
     try:
-        effect = social_effect(message, LIMITS)
+        effect = social_effect(message, limits)
     except Reject as reject:
         assert reject.reject_class in (
             RejectClass.INVALID_FIELD,
@@ -154,7 +156,7 @@ def check_social(message: messages.Presence | messages.Signal) -> None:
         for codec in Codec:
             server_frames(codec).read(Answers(codec).error(reject, message.ref).frame)
         return
-    limit = LIMITS.signal_bytes if isinstance(message, messages.Signal) else LIMITS.presence_bytes
+    limit = limits.signal_bytes if isinstance(message, messages.Signal) else limits.presence_bytes
     assert len(msgspec.msgpack.encode(effect.data)) <= limit
     assert is_plain(effect.data, 0)
     relayed = messages.PresenceShown(pubkey=bytes(32), session="s", data=effect.data)
@@ -228,6 +230,9 @@ def seeds() -> Iterable[bytes]:
         if "json" in entry:
             yield bytes((CLIENT_JSON,)) + entry["json"].encode("utf-8", errors="surrogatepass")
     yield bytes((CUT, 30, 1)) + bytes(20)
+    for depth in (3, 15, 16, 17):
+        data = "[" * depth + "]" * depth
+        yield bytes((CLIENT_JSON,)) + b'{"type":"presence","data":' + data.encode() + b"}"
 
 
 def mutate(data: bytes, most_bytes: int, random: Random) -> bytes | None:
