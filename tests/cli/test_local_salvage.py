@@ -20,7 +20,6 @@ from tests.cli.test_refound import BOB, LINEAGE, client_store, history
 SERVER = Identity.from_seed(b"s" * 32)
 
 
-@pytest.mark.xfail(strict=True, reason="they are one pack, of more nodes than a pack may have")
 def test_any_number_of_stranded_nodes_can_be_imported_again_with_their_signatures(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,7 +44,6 @@ def test_any_number_of_stranded_nodes_can_be_imported_again_with_their_signature
     assert {node.id for node in here if node.signature} == {node.id for node in nodes[100:]}
 
 
-@pytest.mark.xfail(strict=True, reason="they are taken for history that is read again")
 def test_unsent_nodes_that_0_1_0_filed_as_history_are_kept(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

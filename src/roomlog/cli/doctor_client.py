@@ -15,13 +15,12 @@ import typer
 
 from roomlog.cli.doctor import default_backup, finding_values, print_findings
 from roomlog.cli.failure import FAILED, Failure, UsageFailure
-from roomlog.cli.local_salvage import LocalSalvage
+from roomlog.cli.local_salvage import LocalSalvage, packs_of
 from roomlog.cli.output import counted, line, print_json
 from roomlog.client.errors import LocalStoreError, LocalStoreTooNewError
 from roomlog.client.local_schema import check_versions
 from roomlog.client.stored_document import StoredDocument, read_document
 from roomlog.core.node import CHANGE, check_node, check_signature
-from roomlog.core.pack import encode_pack
 from roomlog.core.reject import Reject
 from roomlog.store.doctor.finding import Finding, damage
 from roomlog.store.doctor.saved_packs import SavedPacks
@@ -152,9 +151,7 @@ def _repair(path: Path, backup: Path) -> tuple[list[str], list[Path]]:
         saved = packs.close()
         done.append(f"put {counted(len(salvage.packs), 'pack')} into {saved[0]}; the store stays")
         return done, saved
-    if salvage.aside:
-        is_signed = all(node.signature is not None for node in salvage.aside)
-        pack = encode_pack(salvage.aside, signatures=is_signed)
+    for pack in packs_of(salvage.aside):
         packs.add(salvage.meta["room_id"], salvage.meta["lineage"], pack)
     saved = packs.close()
     work = beside(path, WORK_SUFFIX)

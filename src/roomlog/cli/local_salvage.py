@@ -6,13 +6,15 @@ builds upon. What came from the server comes again; what the server never got is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
 import msgspec
 
 from roomlog.client.local_store import LocalStore
+from roomlog.client.parents_first import parents_first
 from roomlog.client.store_writes import (
     CheckpointKept,
     LineageAdopted,
@@ -159,8 +161,8 @@ class LocalSalvage:
         index: dict[bytes, Node] = {}
         for position in sorted(self._packs):
             own_id, seq, pack = self._packs[position]
-            if position < 0 and self.snapshot is not None:
-                # History below the snapshot: it is read anew.
+            if position < 0 and own_id is None and self.snapshot is not None:
+                # History below the snapshot: it is read anew. Release 0.1.0 filed own nodes there.
                 continue
             try:
                 nodes = decode_pack(pack, hasher)
@@ -176,21 +178,15 @@ class LocalSalvage:
             if own_id is not None and seq is None:
                 # A row of its own says that it is unsent, whatever became of the id beside it.
                 self.unsent += [node.id for node in proven if node.signature is not None]
-        waiting = list(index.values())
-        while waiting:
-            left: list[Node] = []
-            for node in waiting:
-                if node.id in held:
-                    continue
-                if all(parent in held for parent in node.parents):
-                    held.add(node.id)
-                    self.kept.append(node)
-                else:
-                    left.append(node)
-            if len(left) == len(waiting):
-                break
-            waiting = left
-        self.aside = [node for node in waiting if node.id not in held]
+        places = {node_id: at for at, node_id in enumerate(index)}
+        for node in parents_first(list(index.values()), places):
+            if node.id in held:
+                continue
+            if held.issuperset(node.parents):
+                held.add(node.id)
+                self.kept.append(node)
+            else:
+                self.aside.append(node)
 
     def _open_snapshot(self) -> set[bytes]:
         """The heads of the snapshot that nodes may stand on, if there is one and it is right."""
@@ -213,25 +209,20 @@ class LocalSalvage:
         return set()
 
 
+def packs_of(nodes: Iterable[Node]) -> Iterator[bytes]:
+    """Packs of nodes in this order, each of which keeps the signature that it has."""
+    for is_signed, alike in groupby(nodes, key=lambda node: node.signature is not None):
+        while some := list(islice(alike, PACK_NODES)):
+            yield encode_pack(some, signatures=is_signed)
+
+
 def _rows_of(nodes: Sequence[Node], unsent: set[bytes]) -> Iterable[StoreWrite]:
     """The rows of a store for nodes in this order: own ones alone, others in packs."""
-    received: list[Node] = []
-    for node in nodes:
-        if node.id in unsent or len(received) == PACK_NODES:
-            if received:
-                yield _received(received)
-            received = []
-        if node.id in unsent:
-            yield OwnNodes([node])
+    for is_unsent, alike in groupby(nodes, key=lambda node: node.id in unsent):
+        if is_unsent:
+            yield from (OwnNodes([node]) for node in alike)
         else:
-            received.append(node)
-    if received:
-        yield _received(received)
-
-
-def _received(nodes: Sequence[Node]) -> ReceivedPack:
-    is_signed = all(node.signature is not None for node in nodes)
-    return ReceivedPack(encode_pack(nodes, signatures=is_signed))
+            yield from map(ReceivedPack, packs_of(alike))
 
 
 def _is_proven(node: Node, *, is_partial: bool) -> bool:
