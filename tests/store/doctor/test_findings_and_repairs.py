@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -467,3 +468,28 @@ def test_a_repair_killed_at_any_step_leaves_the_old_store_or_the_new_one(tmp_pat
     assert ended_old > 5
     assert ended_new > 0
     assert unfinished > 0
+
+
+@pytest.mark.xfail(strict=True, reason="the next start plays it into the repaired database")
+def test_a_journal_beside_a_damaged_database_is_not_played_into_the_repaired_one(
+    store: Path, rooms: dict[str, Tangle], tmp_path: Path
+) -> None:
+    # A transaction that the power ended: the pages as they were before it are in the journal.
+    copy = tmp_path / "copy"
+    shutil.copyfile(store / DATABASE, copy)
+    connection = sqlite3.connect(copy, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute("PRAGMA cache_size = 1")
+    connection.execute("BEGIN")
+    connection.execute("UPDATE log SET head = head || head")
+    sql(store, "UPDATE room SET head_seq = head_seq - 1 WHERE head_seq > 0")
+    shutil.copyfile(f"{copy}-journal", store / f"{DATABASE}-journal")
+    connection.close()
+    done = repaired(store, tmp_path / "backup")
+    assert done.after.is_healthy
+    opened = SqliteStore.open(store, store_id=bytes(16), now_ms=1)
+    opened.check()
+    heads = {room.room_id: room.head_seq for room in opened.rooms() if room.head_seq}
+    opened.close()
+    assert heads == {name: len(tangle.nodes) for name, tangle in rooms.items()}
+    assert examine(store).is_healthy
