@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import Any
 
@@ -9,6 +10,7 @@ from roomlog.client.errors import LocalStoreError, UnsentChangesError
 from roomlog.store.errors import StoreError
 from tests.simulation.actions import action
 from tests.simulation.client_machine import ClientMachine
+from tests.simulation.disk.planned_faults import Call, Fault
 from tests.simulation.plan import Step
 from tests.simulation.server_machine import ServerMachine
 from tests.simulation.world import World
@@ -75,8 +77,6 @@ def kill(world: World, step: Step) -> None:
 @action("lose power at call")
 def lose_power_at_call(world: World, step: Step) -> None:
     """In the middle of the `number`th `call` to the disk from now."""
-    from tests.simulation.disk.planned_faults import Call, Fault
-
     machine = machine_of(world, step.who)
     if machine is None or not machine.is_running:
         return
@@ -105,8 +105,6 @@ def close(world: World, step: Step) -> Any:
 @action("restart")
 def restart(world: World, step: Step) -> Any:
     """A graceful stop, and the next life on the same disk `pause_ms` later."""
-    import asyncio
-
     machine = machine_of(world, step.who)
 
     async def work() -> None:

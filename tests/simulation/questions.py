@@ -6,14 +6,18 @@ import contextlib
 from typing import Any
 
 from roomlog.client.document import Document
-from roomlog.client.errors import ConnectionStoppedError, NotConnectedError, PeerUnknownError
-from roomlog.client.errors import LocalStoreError as StoreFailed
+from roomlog.client.errors import (
+    ConnectionStoppedError,
+    LocalStoreError,
+    NotConnectedError,
+    PeerUnknownError,
+)
 from tests.simulation.actions import action
 from tests.simulation.plan import Step
 from tests.simulation.world import World
 from tests.simulation.writing_actions import as_task, in_document
 
-NO_ANSWER = (TimeoutError, ConnectionStoppedError, StoreFailed)
+NO_ANSWER = (TimeoutError, ConnectionStoppedError, LocalStoreError)
 """How waiting for a server may end."""
 
 
