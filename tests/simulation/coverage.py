@@ -36,6 +36,7 @@ from roomlog.protocol.messages import (
 from tests.simulation import all_actions  # noqa: F401  (registers them)
 from tests.simulation.actions import ACTIONS
 from tests.simulation.disk import Call, Fault, Loss
+from tests.simulation.hostile.every import ATTACKS, LIES
 from tests.simulation.network import BINARY, TEXT, Conditions, Link
 from tests.simulation.network_faults import LINE_FAULTS
 from tests.simulation.server_machine import ServerMachine
@@ -95,6 +96,8 @@ MUST_BE_SEEN: dict[str, list[str]] = {
         f"capability {row.name} {state}" for row in CAPABILITIES for state in ("on", "off")
     ],
     "steps": [f"step {name}" for name in ACTIONS],
+    "attacks to their end": [f"attack {name}" for name in ATTACKS],
+    "lies": [f"lie {name}" for name in LIES],
     "faults of the network": [
         "network cut",
         "network half-open",

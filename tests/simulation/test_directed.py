@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,8 +14,47 @@ from roomlog.core.reject import RejectClass
 from tests.simulation.coverage import CLASSES_LEFT_OUT, CODES_LEFT_OUT, MUST_BE_SEEN
 from tests.simulation.directed.every import SCENARIOS
 from tests.simulation.directed.hostility import TRAPS
+from tests.simulation.director import run_plan
 from tests.simulation.hostile.every import ATTACKS, LIES
 
+BUGS: dict[str, tuple[str, Any, str]] = {
+    "t2 t10 t54 forged nodes, json": (
+        "roomlog.server.admission.check_signature",
+        lambda node: None,
+        "honest_blamed",
+    ),
+    "t1 t55 stolen proofs, msgpack": (
+        "roomlog.protocol.greeting.check_hello_proof",
+        lambda key, handshake, proof: True,
+        "hostile_client_succeeded",
+    ),
+    "t1 overheard hellos, msgpack": (
+        "roomlog.protocol.greeting.check_hello_proof",
+        lambda key, handshake, proof: True,
+        "hostile_client_succeeded",
+    ),
+    "t63 claims of a lost log, msgpack": (
+        "roomlog.protocol.greeting.check_checkpoint",
+        lambda key, checkpoint: True,
+        "hostile_client_succeeded",
+    ),
+    "t28 t58 deaf reader, msgpack": (
+        "roomlog.server.connection.Connection._check_progress",
+        lambda connection, now, stall_seconds: None,
+        "hostile_client_succeeded",
+    ),
+    "t30 flood of words, msgpack": (
+        "roomlog.protocol.message_rate.MessageRate.take",
+        lambda rate, cost, now_ms: None,
+        "hostile_client_succeeded",
+    ),
+    "t55 a look-alike passes everything on": (
+        "roomlog.protocol.greeting.Greeting.judge",
+        lambda greeting, hello: greeting._transcript(hello, greeting._origins[0]),
+        "proof_was_relayed",
+    ),
+}
+"""Bugs that a server may have, and what an attack then comes to."""
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -44,6 +84,13 @@ def test_a_directed_scenario_keeps_every_promise(name: str, lines: dict[str, str
 
 def test_all_scenarios_together_miss_nothing(lines: dict[str, str]) -> None:
     assert [line for line in lines if line.startswith("never seen")] == []
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, id=name.replace(" ", "_")) for name in BUGS])
+def test_an_attack_that_succeeds_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, bug, violation = BUGS[name]
+    monkeypatch.setattr(target, bug)
+    assert run_plan(SCENARIOS[name]()).violation == violation
 
 
 def test_what_is_left_out_is_no_more_than_what_cannot_be() -> None:

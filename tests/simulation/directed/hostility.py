@@ -33,11 +33,23 @@ TRAPS: dict[str, str] = {
     "refusals": "t52",
 }
 """Which of the known ways to fail an attack or a lie is about."""
-MORE: dict[str, dict[str, Any]] = {"flood of words": {"kinds": list(WORDS)}}
+MORE: dict[str, dict[str, Any]] = {
+    "flood of words": {"kinds": list(WORDS)},
+    "half greetings": {"pings": 4},
+    "deaf reader": {"count": 6, "for_s": 5},
+    "slow reader": {"count": 8},
+    "dead socket": {"for_s": 20},
+}
 LIMITS: dict[str, dict[str, Any]] = {
     "half greetings": {"hello_wait_ms": 1_000},
     "flood of words": {"messages_per_second": 10},
+    "deaf reader": {"send_stall_ms": 1_000},
+    "dead socket": {"ping_interval_ms": 2_000},
 }
+
+
+ATTACK_MS = 45_000
+"""How long an attack may take."""
 
 
 def _named(name: str) -> str:
@@ -55,6 +67,7 @@ def _attacked(name: str, codec: str) -> Plan:
         at(1_500, f"hostile {name}", "trudy", **how),
         at(2_500, "close", "bob"),
         at(3_500, "start", "bob"),
+        at(ATTACK_MS, "flush", "ada"),
         limits=LIMITS.get(name),
     )
 

@@ -124,7 +124,7 @@ def attack(name: str) -> Callable[[Attack], Attack]:
             attacker = Attacker(world, step.who or "mallory", step)
             world.strangers.append(attacker.life)
             loop = world.loop
-            task = loop.in_life(attacker.life, loop.create_task, _run(attacker, function))
+            task = loop.in_life(attacker.life, loop.create_task, _run(attacker, name, function))
             task.add_done_callback(lambda done: _ended(world, attacker, done))
 
         action(f"hostile {name}")(start)
@@ -133,11 +133,12 @@ def attack(name: str) -> Callable[[Attack], Attack]:
     return register
 
 
-async def _run(attacker: Attacker, function: Attack) -> None:
+async def _run(attacker: Attacker, name: str, function: Attack) -> None:
     with suppress(Closed, OSError, TimeoutError):
         async with asyncio.timeout(attacker.how.get("most_s", LONGEST_ATTACK_S)):
             await function(attacker)
             attacker.world.write(attacker.name, "is through with its attack")
+            attacker.world.saw(f"attack {name}")
 
 
 def _ended(world: World, attacker: Attacker, task: asyncio.Task[None]) -> None:

@@ -71,6 +71,7 @@ async def _refused(attacker: Attacker, session: Any, *classes: RejectClass) -> N
 async def overheard_hellos(attacker: Attacker) -> None:
     """The hellos of honest clients, word for word, in sockets of one's own. T1."""
     heard: list[tuple[Codec, str, bytes]] = []
+    taken = 0
 
     def listen(link: Link, lane: str, opcode: int, payload: bytes) -> None:
         is_hello = opcode in (TEXT, BINARY) and b"hello" in payload[:24] and b"proof" in payload
@@ -81,18 +82,18 @@ async def overheard_hellos(attacker: Attacker) -> None:
     observers.append(listen)
     try:
         for _ in range(attacker.how.get("wait_s", 30)):
-            await asyncio.sleep(1.0)
-            if len(heard) >= CAUGHT_HELLOS:
-                break
+            await asyncio.sleep(0.5)
+            while taken < min(len(heard), CAUGHT_HELLOS):
+                codec, room_id, hello = heard[taken]
+                taken += 1
+                session = attacker.session(codec=codec, room_id=room_id)
+                await session.dial()
+                await session.hear_challenge()
+                session.send_frame(hello)
+                answer = await session.receive_type(Welcome, Error)
+                attacker.demand(isinstance(answer, Error), "a hello was taken twice")
     finally:
         observers.remove(listen)
-    for codec, room_id, hello in heard[:CAUGHT_HELLOS]:
-        session = attacker.session(codec=codec, room_id=room_id)
-        await session.dial()
-        await session.hear_challenge()
-        session.send_frame(hello)
-        answer = await session.receive_type(Welcome, Error)
-        attacker.demand(isinstance(answer, Error), "a hello was taken twice")
 
 
 @attack("half greetings")
@@ -114,8 +115,8 @@ async def half_greetings(attacker: Attacker) -> None:
     await unknown.dial(offers=False)
     await attacker.demand_close(unknown, 4005)
     # A sign of life is no hello.
-    for _ in range(30):
-        await asyncio.sleep(1.0)
+    for _ in range(attacker.how.get("pings", 30)):
+        await asyncio.sleep(0.5)
         for session in silent[:1]:
             session.link.to_server.send(PING, b"")
     for session in silent:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from roomlog.client.status import Phase
-from roomlog.protocol.codec import Codec
+from roomlog.protocol.codec import Codec, server_frames
+from roomlog.protocol.messages import Welcome
 from tests.simulation.actions import action
 from tests.simulation.client_machine import ClientMachine
 from tests.simulation.invariants.violation import Violation
 from tests.simulation.loop import Life
-from tests.simulation.network import BROKEN, Conditions, Lane, Link
+from tests.simulation.network import BINARY, BROKEN, TEXT, Conditions, Lane, Link
 from tests.simulation.plan import Step
 from tests.simulation.server_machine import ServerMachine
 from tests.simulation.world import World
@@ -21,8 +22,10 @@ LOOK_ALIKE = "ws://look-alike:7878"
 class Relay:
     """Listens at an origin of its own and dials the real server for everybody who comes."""
 
-    def __init__(self, world: World, server: ServerMachine) -> None:
+    def __init__(self, world: World, server: ServerMachine, *, is_writer: bool) -> None:
         self.life = Life("relay")
+        self.is_writer = is_writer
+        """Whether who is lured has a key to prove."""
         self.is_listening = True
         self._world = world
         self._server = server
@@ -43,13 +46,24 @@ class Relay:
         await asyncio.wait(
             [
                 asyncio.ensure_future(_pass_on(near.to_server, far.to_server)),
-                asyncio.ensure_future(_pass_on(far.to_client, near.to_client)),
+                asyncio.ensure_future(self._answer(far, near)),
             ],
             return_when=asyncio.FIRST_COMPLETED,
         )
         await asyncio.sleep(0.5)
         near.abort(self.life)
         far.abort(self.life)
+
+    async def _answer(self, far: Link, near: Link) -> None:
+        """What the real server says, which is no welcome for anybody's key."""
+        read = server_frames(far.codec).read
+        while (frame := await far.to_client.receive())[0] != BROKEN:
+            opcode, payload = frame
+            if self.is_writer and opcode in (TEXT, BINARY) and isinstance(read(payload), Welcome):
+                text = "the server welcomed a key by a proof for another origin"
+                violation = Violation("proof_was_relayed", text)
+                self._world.loop.faults.append({"message": text, "exception": violation})
+            near.to_client.send(opcode, payload)
 
 
 async def _pass_on(source: Lane, to: Lane) -> None:
@@ -71,7 +85,7 @@ def relay(world: World, step: Step) -> object:
 
 async def _lure(world: World, client: ClientMachine, for_s: float) -> None:
     real = world.servers[_server_of(world, client)]
-    trap = Relay(world, real)
+    trap = Relay(world, real, is_writer=client.identity is not None)
     world.strangers.append(trap.life)
     world.network.servers[LOOK_ALIKE] = trap  # type: ignore[assignment]
     client.had_damaged_line = True
