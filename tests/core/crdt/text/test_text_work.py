@@ -85,6 +85,22 @@ def test_a_history_without_concurrency_is_never_walked() -> None:
     assert document.stats.rebuilds == 0
 
 
+def test_a_batch_is_walked_only_where_it_is_concurrent() -> None:
+    def line(first: int, parents: list[int], count: int) -> list[Node]:
+        edit = TextEdit(0, 0, "x")
+        return [(first + at, [first + at - 1] if at else parents, [edit]) for at in range(count)]
+
+    document = TextDocument(key)
+    document.add_nodes(line(0, [], 20))
+    assert document.stats.rebuilds == 0
+    # Two that do not know of each other, then one line again.
+    document.add_nodes([*line(20, [19], 5), *line(25, [19], 5), *line(30, [24, 29], 20)])
+    assert document.stats.rebuilds == 1
+    assert document.stats.rebuilt + document.stats.caught_up <= 10
+    assert document.stats.walker_spans == 0
+    assert str(document) == "x" * 50
+
+
 def test_two_typists_cost_a_fifth_of_their_history_walked_again_at_most() -> None:
     nodes = two_typists(3, 400)
     document = feed(nodes)
