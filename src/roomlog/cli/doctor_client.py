@@ -25,7 +25,7 @@ from roomlog.core.reject import Reject
 from roomlog.store.doctor.finding import Finding, damage
 from roomlog.store.doctor.saved_packs import SavedPacks
 from roomlog.store.doctor.swapping import copy_files, put_in_place, remove, require_space
-from roomlog.store.doctor.untouched import WAL_SUFFIX, beside, holder_of, untouched
+from roomlog.store.doctor.untouched import JOURNAL_SUFFIX, WAL_SUFFIX, beside, holder_of, untouched
 from roomlog.store.errors import StoreError
 
 LOCK_SUFFIX: Final = ".lock"
@@ -139,7 +139,8 @@ def _damaged(path: Path, detail: str) -> Finding:
 def _repair(path: Path, backup: Path) -> tuple[list[str], list[Path]]:
     if backup.exists():
         raise Failure(f"--backup: {backup} is there already")
-    files = [each for each in (path, beside(path, WAL_SUFFIX)) if each.exists()]
+    candidates = (path, beside(path, WAL_SUFFIX), beside(path, JOURNAL_SUFFIX))
+    files = [each for each in candidates if each.exists()]
     require_space(files, path, backup)
     salvage = LocalSalvage(path)
     copy_files(files, backup)

@@ -470,7 +470,6 @@ def test_a_repair_killed_at_any_step_leaves_the_old_store_or_the_new_one(tmp_pat
     assert unfinished > 0
 
 
-@pytest.mark.xfail(strict=True, reason="the next start plays it into the repaired database")
 def test_a_journal_beside_a_damaged_database_is_not_played_into_the_repaired_one(
     store: Path, rooms: dict[str, Tangle], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 Whatever interrupts it, and wherever, there is the old content or the new one: the old write-ahead
 log is first brought into the old database, which changes nothing of what both say together; only
 without it, since a log would be played into whatever database it finds, the new one takes its name.
+The same holds for a rollback journal: nothing of it is proven, and the next opening would play it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 from roomlog.store.doctor.file_findings import WORK_NAME
 from roomlog.store.doctor.page_images import PageImages
-from roomlog.store.doctor.untouched import WAL_INDEX_SUFFIX, WAL_SUFFIX, beside
+from roomlog.store.doctor.untouched import JOURNAL_SUFFIX, WAL_INDEX_SUFFIX, WAL_SUFFIX, beside
 from roomlog.store.errors import StoreUnavailable
 from roomlog.store.sqlite.directory import LOCK_NAME, StoreDirectory, fsync_path
 
@@ -76,7 +77,7 @@ def remove(path: Path) -> None:
 
 
 def _settle_log(database: Path) -> None:
-    """Write what the log has committed into the database, then remove the log.
+    """Write what the log has committed into the database, then remove the log and any journal.
 
     Until the pages are on the disk the log is there and says the same.
     """
@@ -95,6 +96,6 @@ def _settle_log(database: Path) -> None:
             fsync_path(database.parent)
     finally:
         images.close()
-    log.unlink(missing_ok=True)
-    beside(database, WAL_INDEX_SUFFIX).unlink(missing_ok=True)
+    for suffix in (WAL_SUFFIX, WAL_INDEX_SUFFIX, JOURNAL_SUFFIX):
+        beside(database, suffix).unlink(missing_ok=True)
     fsync_path(database.parent)

@@ -25,6 +25,7 @@ from roomlog.store.sqlite.connection import (
 
 WAL_SUFFIX: Final = "-wal"
 WAL_INDEX_SUFFIX: Final = "-shm"
+JOURNAL_SUFFIX: Final = "-journal"
 
 
 class Holder(Struct, frozen=True):
