@@ -63,6 +63,8 @@ class ClientMachine:
         """What some life was told to be on disk, to be found again for ever."""
         self.had_damaged_line = False
         """Whether its frames were dropped, doubled or swapped: servers may blame it for that."""
+        self.was_lied_to = False
+        """Whether a false server may have refused what the honest one had taken."""
         seed = world.chance(f"{key_of or name} key").randbytes(32)
         self.identity = None if is_reader else Identity.from_seed(seed)
         self.clock = MachineClock(world.loop, EPOCH_MS)

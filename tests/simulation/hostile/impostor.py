@@ -55,7 +55,7 @@ class Impostor:
         for client in self.world.clients.values():
             if client.origin == origin:
                 # Whom it made believe that there is no way back has to be opened again.
-                client.had_damaged_line = True
+                client.had_damaged_line = client.was_lied_to = True
         self.world.write(self.name, "takes over")
 
     def leave(self) -> None:
