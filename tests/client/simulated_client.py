@@ -94,6 +94,10 @@ class SimulatedClient:
         self.writes += writes
         self.engine.stored(writes)
         self.rejections += self.engine.take_rejections()
+        self.push()
+
+    def push(self) -> None:
+        """Give the session what may be pushed."""
         withdrawn = self.engine.take_withdrawn()
         session = self.session
         if session is None:

@@ -105,19 +105,3 @@ class StoredClient(SimulatedClient):
             self.store.write(writes, on_durable)
         self.rejections += self.engine.take_rejections()
         self.push()
-
-    def push(self) -> None:
-        """Give the session what may be pushed."""
-        withdrawn = self.engine.take_withdrawn()
-        session = self.session
-        if session is None:
-            return
-        session.withdraw(withdrawn)
-        if session.is_open and self.engine.has_unsent:
-            back = self.engine.take_unsent_back(self.now_ms)
-            if back:
-                session.push_back(back)
-            nodes = self.engine.take_unsent(self.now_ms)
-            if nodes:
-                session.push(nodes)
-        self.to_server += session.take_frames()

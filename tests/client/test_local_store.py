@@ -55,6 +55,20 @@ def some_nodes(count: int, lineage: bytes = LINEAGE) -> list[Node]:
     return list(replica.nodes())
 
 
+def some_snapshot(nodes: list[Node]) -> SnapshotKept:
+    """One of these nodes, that proves nothing: a store keeps what it is given."""
+    return SnapshotKept(
+        seq=len(nodes),
+        frontier_pack=encode_pack(nodes[-1:]),
+        state=b"state",
+        state_hash=b"h" * 32,
+        digest=b"d" * 32,
+        signature=b"s" * 64,
+        server_key=b"k" * 32,
+        history_seq=len(nodes),
+    )
+
+
 def opened(path: Path, room_id: str = "demo", lineage: bytes = LINEAGE) -> LocalStore:
     return LocalStore(path, room_id, lineage)
 
@@ -320,16 +334,7 @@ def test_places_in_the_log_are_remembered_and_cut(tmp_path: Path) -> None:
 
 def test_a_store_says_that_older_history_is_not_here(tmp_path: Path) -> None:
     nodes = some_nodes(8)
-    snapshot = SnapshotKept(
-        seq=5,
-        frontier_pack=encode_pack(nodes[4:5]),
-        state=b"state",
-        state_hash=b"h" * 32,
-        digest=b"d" * 32,
-        signature=b"s" * 64,
-        server_key=b"k" * 32,
-        history_seq=5,
-    )
+    snapshot = some_snapshot(nodes[:5])
     older = [HistoryPack(encode_pack(nodes[at : at + 2]), at + 1, at + 2) for at in (3, 1)]
     store = opened(tmp_path / "s")
     written(
@@ -362,16 +367,7 @@ def test_a_store_says_that_older_history_is_not_here(tmp_path: Path) -> None:
 
 def test_what_comes_behind_a_snapshot_is_no_history_when_history_came_first(tmp_path: Path) -> None:
     nodes = some_nodes(7)
-    snapshot = SnapshotKept(
-        seq=5,
-        frontier_pack=encode_pack(nodes[4:5]),
-        state=b"state",
-        state_hash=b"h" * 32,
-        digest=b"d" * 32,
-        signature=b"s" * 64,
-        server_key=b"k" * 32,
-        history_seq=5,
-    )
+    snapshot = some_snapshot(nodes[:5])
     store = opened(tmp_path / "s")
     page = HistoryPack(encode_pack(nodes[1:5]), 2, 5)
     live = ReceivedPack(encode_pack(nodes[5:6]), 6, 6)
@@ -390,16 +386,7 @@ def test_what_comes_behind_a_snapshot_is_no_history_when_history_came_first(tmp_
 
 def test_what_0_1_0_filed_as_history_is_found_where_it_belongs(tmp_path: Path) -> None:
     nodes = some_nodes(8)
-    snapshot = SnapshotKept(
-        seq=5,
-        frontier_pack=encode_pack(nodes[4:5]),
-        state=b"state",
-        state_hash=b"h" * 32,
-        digest=b"d" * 32,
-        signature=b"s" * 64,
-        server_key=b"k" * 32,
-        history_seq=5,
-    )
+    snapshot = some_snapshot(nodes[:5])
     page = HistoryPack(encode_pack(nodes[1:5]), 2, 5)
     store = opened(tmp_path / "s")
     written(store, LogCut(b"E" * 16, 0, None), snapshot, page, OwnNodes([nodes[7]]))
@@ -430,16 +417,7 @@ def test_what_0_1_0_filed_as_history_is_found_where_it_belongs(tmp_path: Path) -
 def test_history_beyond_a_cut_is_read_anew(tmp_path: Path) -> None:
     nodes = some_nodes(6)
     store = opened(tmp_path / "s")
-    snapshot = SnapshotKept(
-        seq=6,
-        frontier_pack=b"f",
-        state=b"",
-        state_hash=b"",
-        digest=b"",
-        signature=b"",
-        server_key=b"",
-        history_seq=6,
-    )
+    snapshot = some_snapshot(nodes)
     packs = [HistoryPack(encode_pack(nodes[at : at + 2]), at + 1, at + 2) for at in (4, 2, 0)]
     written(store, snapshot, *packs, LogCut(b"F" * 16, 3, None))
     store.close()
