@@ -433,3 +433,19 @@ def test_a_single_change_on_the_node_before_needs_no_parent_in_columns() -> None
     nodes = [first, change(parents=[first], clock=2), raw_node(b"\x90", kind=CHANGE)]
     data = encode_pack(nodes, signatures=False, layout=Layout.COLUMNS)
     assert first.id not in data
+
+
+def test_columns_are_written_of_as_many_operations_as_a_reader_takes_and_no_more() -> None:
+    written = []
+    for count in range(60, 200):
+        # Backspacing is a run: one tag, however long it is.
+        operations = [TextDelete("k", 1_000 - at, 1) for at in range(count)]
+        nodes = [change(*operations)]
+        try:
+            data = encode_pack(nodes, layout=Layout.COLUMNS)
+        except ValueError:
+            continue
+        written.append(count)
+        assert_same(decode_pack(data, hasher()), nodes)
+    assert written == list(range(60, written[-1] + 1))
+    assert 64 < written[-1] < 128
