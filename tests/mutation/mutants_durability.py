@@ -228,7 +228,7 @@ DURABILITY = (
         "        except (LocalStoreError, sqlite3.Error):\n"
         "            connection.close()\n"
         "            self.path.unlink()\n"
-        "            connection = self._connection = _connect(self.path, read_only=False)\n"
+        "            connection = self._connection = _writing(self.path, connect_sqlite)\n"
         "            version = 0\n",
         tests=(
             "client/test_local_store.py::test_t21_a_damaged_store_is_refused_and_never_taken_for_an_empty_one",
