@@ -19,6 +19,7 @@ KINDS: Final = {
     "equivalent": "nobody could tell the difference",
     "speed": "the same answers, sooner or later",
     "guard": "a second check behind another, or of what cannot be",
+    "value": "a limit or default whose exact value nobody is promised",
     "hole": "a test was missing, and has been written",
     "open": "a test is missing",
 }
@@ -80,7 +81,7 @@ def _generated(
     for sampled in sorted(survivors, key=lambda each: each.key):
         entry = reasons.get(sampled.key, {"kind": "open", "reason": "not looked into yet"})
         place = f"{sampled.file} {sampled.within}"
-        change = f"`{_cell(sampled.before)}` → `{_cell(sampled.after)}`"
+        change = f"`{_cell(_shortened(sampled.before))}` → `{_cell(_shortened(sampled.after))}`"
         lines.append(f"| {place} | {change} | {entry['kind']}: {_cell(entry['reason'])} |")
     lines += ["", *(f"- **{kind}**: {meaning}" for kind, meaning in KINDS.items()), ""]
     return "\n".join(lines)
@@ -90,6 +91,9 @@ def _percent(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "nothing"
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= 140 else text[:137] + "..."
+
+
 def _cell(text: str) -> str:
-    shown = text if len(text) <= 140 else text[:137] + "..."
-    return shown.replace("|", "\\|").replace("`", "'")
+    return text.replace("|", "\\|").replace("`", "'")

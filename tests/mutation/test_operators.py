@@ -7,6 +7,7 @@ import ast
 import pytest
 
 from tests.mutation.operators import Mutation, is_a_change, mutations_of
+from tests.mutation.page import REASONS, read_reasons
 from tests.mutation.sample import beside_of, draw, sources
 
 SAMPLE = '''"""Text."""
@@ -115,6 +116,14 @@ def test_the_tests_beside_a_source_are_those_named_like_it_and_those_that_import
     assert beside[0] == "core/test_graph.py"
     assert "core/pack/test_index.py" in beside
     assert "core/crdt/text/test_text_document.py" in beside_of("core/crdt/text/walker.py")
+
+
+def test_every_survivor_has_one_reason_of_a_known_kind() -> None:
+    reasons = read_reasons()
+    for key, entry in reasons.items():
+        assert entry["before"] != entry["after"], key
+        assert entry["kind"] != "open", f"a test is missing: {key}"
+    assert len(reasons) == REASONS.read_text(encoding="utf-8").count("[[survivor]]")
 
 
 def test_the_sample_text_is_a_program() -> None:
