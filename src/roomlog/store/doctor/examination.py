@@ -141,6 +141,8 @@ def examine(
         findings += [_unexplained(fault) for fault in content.faults.values()]
     if holder is None and has_log:
         findings += _log_findings(directory)
+    if is_newer:
+        findings = [_left_to_the_newer(each) for each in findings]
     if is_lost:
         findings = [_nothing_left(each) for each in findings]
     around = file_findings(directory, has_rooms=content.has_rooms)
@@ -371,6 +373,21 @@ def _recoverable(fault: StoreFault) -> Finding:
         f"({fault.fault_class}). Below SQLite all of its log was made out.",
         room=fault.room_id,
         remedy=f"A repair writes it anew. {REPAIR}",
+    )
+
+
+def _left_to_the_newer(finding: Finding) -> Finding:
+    """This build does not know what a newer release may have written, so it mends nothing of it."""
+    if not finding.is_repairable or finding.severity is not Severity.DAMAGE:
+        return finding
+    return damage(
+        finding.code,
+        finding.meaning,
+        lost=finding.lost,
+        remedy="What says which release wrote the store names a newer one: use the doctor of that "
+        "release, or put a backup back.",
+        room=finding.room,
+        is_repairable=False,
     )
 
 
