@@ -34,6 +34,8 @@ STORE_SHARE_OF_DRAIN = 0.2
 
 class DeliberateFault(Exception):
     """Stands for a bug of the server that nobody knows of."""
+
+
 STOPPED_WITHIN_S = 10.0
 """What a server may take on top of its drain deadline."""
 
@@ -256,9 +258,7 @@ class JournalLog:
 
     def error(self, event: str, **values: Any) -> None:
         fault = values.get("exc_info")
-        if isinstance(fault, BaseException) and not isinstance(
-            fault, StoreError | DeliberateFault
-        ):
+        if isinstance(fault, BaseException) and not isinstance(fault, StoreError | DeliberateFault):
             self.faults.append(fault)
         self._machine.world.write(self._machine.name, f"{event} {fault!r}")
 
