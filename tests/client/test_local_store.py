@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -39,6 +40,7 @@ from roomlog.client.stored_document import StoredDocument
 from roomlog.core.node import Node
 from roomlog.core.pack import encode_pack
 from roomlog.core.replica import Replica
+from roomlog.file_lock import is_lock_free
 from roomlog.identity import Identity
 from roomlog.protocol.messages import Cursor, SignedCheckpoint
 
@@ -503,3 +505,13 @@ def test_t19_a_write_that_cannot_be_written_is_a_failure_and_not_the_end_of_the_
     assert told.wait(20)
     assert store.failure is not None
     store.close()
+
+
+def test_who_only_looks_at_the_lock_keeps_no_application_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(tmp_path / "s").close()
+    looker = os.open(tmp_path / "s.lock", os.O_RDONLY)
+    assert is_lock_free(looker)
+    monkeypatch.setattr("roomlog.file_lock.time.sleep", lambda _: os.close(looker))
+    opened(tmp_path / "s").close()

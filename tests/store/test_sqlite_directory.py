@@ -160,7 +160,7 @@ def test_who_only_looks_at_the_lock_keeps_no_server_from_starting(
         if goes_away and len(waits) == 3:
             fcntl.flock(looker, fcntl.LOCK_UN)
 
-    monkeypatch.setattr("roomlog.store.sqlite.directory.time.sleep", sleep)
+    monkeypatch.setattr("roomlog.file_lock.time.sleep", sleep)
     if goes_away:
         open_store(tmp_path / "store").close()
         assert len(waits) == 3

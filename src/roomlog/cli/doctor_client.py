@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from roomlog.client.local_schema import check_versions
 from roomlog.client.stored_document import StoredDocument, read_document
 from roomlog.core.node import CHANGE, check_node, check_signature
 from roomlog.core.reject import Reject
+from roomlog.file_lock import take_lock
 from roomlog.store.doctor.finding import Finding, damage
 from roomlog.store.doctor.saved_packs import SavedPacks
 from roomlog.store.doctor.swapping import copy_files, put_in_place, remove, require_space
@@ -183,10 +183,8 @@ def _locked(path: Path) -> Iterator[None]:
     """The lock that keeps a second process out of a local store."""
     descriptor = os.open(beside(path, LOCK_SUFFIX), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Failure(f"--client: an application has {path} open; close it first") from None
+        if not take_lock(descriptor):
+            raise Failure(f"--client: an application has {path} open; close it first")
         yield
     finally:
         os.close(descriptor)

@@ -10,18 +10,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, final
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 from roomlog import __version__
 from roomlog.client.errors import LocalStoreError, LocalStoreLockedError, LocalStoreRoomError
@@ -38,6 +32,7 @@ from roomlog.client.local_schema import (
 from roomlog.client.store_writes import StoreWrite, size_bytes
 from roomlog.client.stored_document import UNREADABLE, StoredDocument, read_document
 from roomlog.core.node import Node
+from roomlog.file_lock import take_lock
 
 MOST_QUEUED_BYTES: Final = 32 * 1024 * 1024
 """With this much waiting for the disk, the document stops reading from the server."""
@@ -285,14 +280,9 @@ def _lock(path: Path) -> int:
         descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise LocalStoreError(f"{lock_path}: {error.strerror}") from error
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
+    if not take_lock(descriptor):
         os.close(descriptor)
-        raise LocalStoreLockedError(f"{path}: another process has it open") from None
+        raise LocalStoreLockedError(f"{path}: another process has it open")
     return descriptor
 
 

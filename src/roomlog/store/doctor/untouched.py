@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -15,6 +14,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from roomlog.file_lock import is_lock_free
 from roomlog.store.errors import StoreUnavailable
 from roomlog.store.sqlite.connection import (
     BUSY_TIMEOUT_MS,
@@ -41,13 +41,12 @@ def holder_of(lock_file: Path) -> Holder | None:
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if is_lock_free(descriptor):
+            return None
         text = os.pread(descriptor, 32, 0).strip()
         return Holder(int(text) if text.isdigit() else None)
     finally:
         os.close(descriptor)
-    return None
 
 
 @final

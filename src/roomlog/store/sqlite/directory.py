@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import time
 from pathlib import Path
 from typing import Final, final
 
+from roomlog.file_lock import take_lock
 from roomlog.store.errors import StoreLocked, StoreUnavailable
 
 DATABASE_NAME: Final = "roomlog.sqlite3"
 KEY_NAME: Final = "server.key"
 LOCK_NAME: Final = "lock"
 REWRITE_BYTES: Final = 1 << 20
-LOOKERS_WAITED_FOR: Final = 200
-LOOKER_WAIT_S: Final = 0.005
-"""A second in all: somebody who looks is gone within microseconds."""
 
 
 def fsync_path(path: Path) -> None:
@@ -100,7 +96,7 @@ class StoreLock:
             raise StoreUnavailable(
                 f"cannot open {directory.lock_file}: {error.strerror}"
             ) from error
-        if not _take_lock(descriptor):
+        if not take_lock(descriptor):
             pid = _written_pid(descriptor)
             os.close(descriptor)
             raise StoreLocked(str(directory.path), pid)
@@ -117,26 +113,6 @@ class StoreLock:
                 os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = -1
-
-
-def _take_lock(descriptor: int) -> bool:
-    """Whether the lock is ours now. Who only looks if it is free has it shared for a moment."""
-    for _ in range(LOOKERS_WAITED_FOR):
-        if _is_lock_taken(descriptor, fcntl.LOCK_EX):
-            return True
-        if not _is_lock_taken(descriptor, fcntl.LOCK_SH):
-            return False
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-        time.sleep(LOOKER_WAIT_S)
-    return False
-
-
-def _is_lock_taken(descriptor: int, operation: int) -> bool:
-    try:
-        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _written_pid(descriptor: int) -> int | None:
