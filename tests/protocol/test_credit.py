@@ -92,6 +92,25 @@ def test_a_backlog_is_granted_outside_the_live_rate_only_up_to_its_limit() -> No
     assert made.announce().nodes == 130
 
 
+def test_t29_a_backlog_adds_nothing_to_a_bucket_that_time_has_filled_again() -> None:
+    made = credit(nodes=1_000)
+    assert made.spend_nodes(50)
+    # Ten a second: full again when the pack is settled.
+    made.refill(60_000)
+    made.settle(50, 0)
+    assert made.announce().nodes == 150
+    made.settle(50, 0)
+    assert made.announce().nodes == 150
+
+
+def test_a_client_with_exactly_a_quarter_of_a_slice_needs_no_message() -> None:
+    for spent, is_worth in ((75, False), (76, True)):
+        made = credit()
+        assert made.spend_nodes(spent)
+        made.refill(60_000)
+        assert made.is_worth_announcing() is is_worth
+
+
 def test_a_short_client_is_worth_a_message_and_a_rich_one_is_not() -> None:
     made = credit()
     assert not made.is_worth_announcing()
