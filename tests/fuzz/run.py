@@ -86,11 +86,17 @@ def _run(name: str, seconds: int, log: Path | None) -> FuzzResult:
             f"start {start:%Y-%m-%dT%H:%M:%SZ}, end {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}, commit "
             f"{commit}: {result.executions} executions in {result.seconds:.0f} s, "
             f"{result.edges} edges, {result.features} features, {result.new_inputs} new inputs, "
-            f"{'no crash' if not result.failed else f'crash {result.crash}'}\n"
+            f"{_ending(result)}\n"
         )
         with (log / f"{name}.txt").open("a", encoding="utf-8") as file:
             file.write(line)
     return result
+
+
+def _ending(result: FuzzResult) -> str:
+    if not result.failed:
+        return "no crash"
+    return f"ended with {result.exit_code}" if result.crash is None else shown(result.crash)
 
 
 def _commit() -> str:
