@@ -31,8 +31,9 @@ class Agreement:
         replica = document._engine.replica
         if replica.has_open_edits or replica.awaits_bodies:
             return None
-        if replica.is_partial and client.had_damaged_line:
-            # What it stands on may be a server's lie, until the history behind it is here.
+        if (replica.is_partial or replica.patterns) and client.had_damaged_line:
+            # What it stands on may be a server's lie, until the history behind it is here; and a
+            # body of its keys may have been withheld, as if it were of others, until it comes.
             return None
         return self._same(
             replica.lineage,
