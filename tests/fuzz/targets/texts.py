@@ -142,6 +142,9 @@ def check_config(data: bytes) -> None:
         return
     assert set(config.sources) == {key.name for key in CONFIG_KEYS}
     assert set(config.sources.values()) <= {"default", "file"}
+    for name in ("tick_ms", "drain_deadline_ms", "snapshot_every_ms"):
+        # As it is used: in seconds.
+        assert getattr(config, name) / 1_000 >= 0
     again = load_config({}, {"ROOMLOG_TICK_MS": "77"}, path)
     assert (again.tick_ms, again.sources["tick_ms"]) == (77, "environment")
 
