@@ -24,6 +24,8 @@ ENVIRONMENT_PREFIX: Final = "ROOMLOG_"
 CONFIG_PATH_VARIABLE: Final = "ROOMLOG_CONFIG"
 MAX_ORIGINS: Final = 8
 LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "[::1]")
+_GREATEST_COUNT: Final = 1 << 53
+"""Exact in a float64, as which milliseconds become seconds."""
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
 
 
@@ -383,6 +385,8 @@ def _checked(key: ConfigKey, value: object, shown: str) -> object:
             raise ConfigError(shown, f"{value!r} is not an integer")
         if value < key.least:
             raise ConfigError(shown, f"{value} is below {key.least}")
+        if value > _GREATEST_COUNT:
+            raise ConfigError(shown, f"above {_GREATEST_COUNT}")
     elif kind is ValueKind.FLAG:
         if not isinstance(value, bool):
             raise ConfigError(shown, f"{value!r} is neither true nor false")
