@@ -34,3 +34,8 @@ def test_t47_too_many_too_long_or_none_at_all_are_refused_by_name(
         accepted_patterns(patterns, LIMITS)
     assert refused.value.reject_class is RejectClass.SUBSCRIPTION_INVALID
     assert refused.value.detail.get("index") == index
+
+
+def test_t47_as_many_and_as_long_as_is_allowed_are_taken() -> None:
+    longest = ["a" * 8, "b" * 8, "ä" * 4]
+    assert accepted_patterns(longest, LIMITS) == tuple(sorted(longest))
