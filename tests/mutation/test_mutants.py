@@ -13,7 +13,7 @@ import pytest
 from tests.mutation.listed import LISTED
 from tests.mutation.mutant import Mutant, MutantOutdated
 from tests.mutation.named import files_by_trap, traps_of
-from tests.mutation.run import by_name
+from tests.mutation.run import PROBE_TIMEOUT_S, by_name
 from tests.mutation.runner import Runner
 from tests.mutation.trees import ROOT
 from tests.test_house import TRAPS
@@ -121,7 +121,7 @@ def test_the_named_tests_pass_without_a_mutant(runner: Runner, file: str) -> Non
     tests = dict.fromkeys(
         test for mutant in LISTED for test in mutant.tests if test.partition("::")[0] == file
     )
-    outcome = runner.run(list(tests))
+    outcome = runner.run(list(tests), timeout_s=PROBE_TIMEOUT_S)
     assert outcome.is_passed, outcome.output
 
 
