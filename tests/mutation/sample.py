@@ -27,7 +27,7 @@ from tests.mutation.trees import ROOT, Base
 SOURCE = ROOT / "src" / "roomlog"
 TESTS = ROOT / "tests"
 RESULTS = ROOT / "build" / "mutation"
-BESIDE_TIMEOUT_S = 240.0
+BESIDE_TIMEOUT_S = 900.0
 ALL_TIMEOUT_S = 1_200.0
 NOBODY_RUNS_IT = Outcome(code=0, failed=[], passed=1, seconds=0.0, output="")
 
