@@ -266,6 +266,9 @@ def _read_rejections(connection: sqlite3.Connection, path: str) -> list[Rejectio
         nodes = _decoded(row.pack, NodeHasher(row.lineage), path, "a rejection")
         if [node.id for node in nodes] != [row.node_id]:
             raise LocalStoreError(f"{path}: a rejection is not of the node it says")
+        indexes = msgspec.msgpack.decode(row.operation_indexes, type=tuple[int, ...])
+        if any(not 0 <= index < _operation_count(nodes[0], path) for index in indexes):
+            raise LocalStoreError(f"{path}: a rejection is of operations that are not there")
         rejections.append(
             Rejection(
                 node_id=row.node_id,
@@ -274,12 +277,17 @@ def _read_rejections(connection: sqlite3.Connection, path: str) -> list[Rejectio
                 message=row.message,
                 detail=msgspec.msgpack.decode(row.detail, type=dict[str, object]),
                 node=nodes[0],
-                operation_indexes=msgspec.msgpack.decode(
-                    row.operation_indexes, type=tuple[int, ...]
-                ),
+                operation_indexes=indexes,
             )
         )
     return rejections
+
+
+def _operation_count(node: Node, path: str) -> int:
+    try:
+        return len(node.operations())
+    except Reject as reject:
+        raise LocalStoreError(f"{path}: a rejection: {reject}") from reject
 
 
 def _decoded(pack: bytes, hasher: NodeHasher, path: str, where: str) -> list[Node]:
