@@ -159,6 +159,9 @@ class ServerMachine:
             if loop.time() > deadline:
                 raise TimeoutError(f"{self.name} does not come to an end of stopping")
             await asyncio.sleep(0.05)
+        if life.is_over:
+            # Killed after it was done; another life may serve already.
+            return
         stopping.result()
         self.is_listening = False
         self.world.network.end_life(life, is_silent=False)

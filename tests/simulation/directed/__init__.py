@@ -1,1 +1,0 @@
-"""Plans made by hand that together produce everything there is."""

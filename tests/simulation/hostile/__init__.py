@@ -1,1 +1,0 @@
-"""Clients and servers that break the rules on purpose."""
