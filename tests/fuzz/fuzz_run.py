@@ -46,11 +46,18 @@ class FuzzResult(NamedTuple):
 
 
 def fuzz(
-    name: str, seconds: int, *, work: Path = WORK, crashes: Path = CRASHES, nice: int = 0
+    name: str,
+    seconds: int,
+    *,
+    work: Path = WORK,
+    crashes: Path = CRASHES,
+    nice: int = 0,
+    seed: int = 0,
 ) -> FuzzResult:
     """Fuzz a target for so many seconds, from its seeds, the kept corpus and what `work` has.
 
-    A crashing input is written into `crashes`. Raises ValueError for an unknown target.
+    A crashing input is written into `crashes`. `seed` decides what is tried, 0 is another one each
+    time. Raises ValueError for an unknown target.
     """
     found, seeds, kept = work / name / "found", work / name / "seeds", crashes / name
     for directory in (found, seeds, kept):
@@ -66,6 +73,7 @@ def fuzz(
         name,
         *map(str, directories),
         f"-max_total_time={seconds}",
+        f"-seed={seed}",
         f"-artifact_prefix={kept}{os.sep}",
         f"-timeout={UNIT_LIMIT_S}",
         f"-rss_limit_mb={MEMORY_LIMIT_MB}",
