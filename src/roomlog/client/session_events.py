@@ -14,6 +14,7 @@ from roomlog.client.pings import Pings
 from roomlog.client.session_ended import SessionEnded
 from roomlog.client.standing import Standing
 from roomlog.client.status import Phase
+from roomlog.core.reject import RejectClass
 from roomlog.protocol.client_events import (
     Acknowledged,
     BodiesFilled,
@@ -153,6 +154,11 @@ class SessionEvents:
         elif is_other:
             self._session.subscribe(wanted)
 
+    @property
+    def _is_other_asked(self) -> bool:
+        """Whether the server does not follow the wanted patterns yet."""
+        return set(self._engine.patterns) != set(self._session.subscribed)
+
     def _head_seq(self) -> int:
         return 0 if self._opened is None else self._opened.seq
 
@@ -179,7 +185,13 @@ class SessionEvents:
     def _on_received(self, received: Received) -> None:
         verify = received.is_live or self._verify_all
         held = len(self._engine.replica)
-        self._engine.received(received, self._session.cursor, self._clock_ms(), verify=verify)
+        try:
+            self._engine.received(received, self._session.cursor, self._clock_ms(), verify=verify)
+        except ServerFault as fault:
+            if fault.reject.reject_class is RejectClass.BODY_MISSING and self._is_other_asked:
+                # Sent before the server knew of the keys that are wanted now.
+                raise SessionEnded(Reaction.RECONNECT, None, is_at_once=True) from None
+            raise
         if len(self._engine.replica) > held:
             self._backoff.learned()
         self._standing.has_read(len(received.nodes))
