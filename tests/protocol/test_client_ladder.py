@@ -457,7 +457,6 @@ def test_a_server_that_never_names_the_node_below_a_snapshot_is_left() -> None:
     "fields",
     [
         {"seq": 0},
-        {"seq": 6},
         {"size_bytes": 0},
         {"size_bytes": MOST_STATE_BYTES + 1},
         {"size_bytes": 4},

@@ -204,7 +204,7 @@ class LogReader:
 
     def _join(self) -> None:
         self.mode = ReadingMode.JOINING
-        self._snapshot = SnapshotReader(self._head_seq)
+        self._snapshot = SnapshotReader()
         request = Request(
             ref=self._next_ref(),
             snapshot=True,

@@ -20,10 +20,12 @@ MOST_STATE_BYTES: Final = 512 * MIB
 
 @final
 class SnapshotReader:
-    """Takes the chunks of one snapshot, which lies at or below `most_seq`."""
+    """Takes the chunks of one snapshot.
 
-    def __init__(self, most_seq: int) -> None:
-        self._most_seq = most_seq
+    It may lie above the head that the welcome named: the log goes on while the answer is awaited.
+    """
+
+    def __init__(self) -> None:
         self._facts: Snapshot | None = None
         self._state = bytearray()
         self._chunks = 0
@@ -56,8 +58,8 @@ class SnapshotReader:
         )
 
     def _check_facts(self, first: Snapshot) -> None:
-        if not 1 <= first.seq <= self._most_seq:
-            raise broken("snapshot", f"at {first.seq}, in a log of {self._most_seq}")
+        if first.seq < 1:
+            raise broken("snapshot", "at no place of the log")
         if not 1 <= first.size_bytes <= MOST_STATE_BYTES:
             raise broken("snapshot", f"a state of {first.size_bytes} bytes")
         if not 1 <= first.chunks <= first.size_bytes:
