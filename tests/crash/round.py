@@ -232,9 +232,8 @@ class Round:
         await self.check_dead()
         await asyncio.to_thread(self._check_files, str(state_hash), texts, list(frontier))
         logged = self.server.logged()
-        assert not [word for word in UNEXPECTED if word in logged], (
-            "the server met a fault of its own"
-        )
+        faults = [line for line in logged.splitlines() if any(word in line for word in UNEXPECTED)]
+        assert not faults, f"the server met a fault of its own: {faults[0][:2000]}"
         if not self.may_lack:
             assert "log lost" not in logged, "a log was lost, and nobody had touched it"
 
